@@ -1,0 +1,50 @@
+/* A message: bytes that were encoded once and are then only passed on.
+ *
+ * Immutable and reference-counted.  Its frames (SSE chunk, WebSocket frame) are built lazily, once
+ * each, by the encoders that app sets before any thread runs, and shared by every subscriber. */
+#ifndef HYPRXA_BASE_MESSAGE_H
+#define HYPRXA_BASE_MESSAGE_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Position in what a node has accepted: node, start-up count, number in commit order (from 1). */
+struct message_id {
+    uint64_t origin, epoch, sequence;
+};
+
+enum { MESSAGE_ID_SIZE = 64 };
+/* "<origin as 16 hex digits>:<epoch>:<sequence>"; returns the length.  [any] */
+size_t message_id_format(const struct message_id *id, char out[MESSAGE_ID_SIZE]);
+bool message_id_parse(const char *text, struct message_id *ret);
+
+struct message;
+
+enum message_frame_kind { MESSAGE_SSE, MESSAGE_SSE_UNCHUNKED, MESSAGE_WEBSOCKET,
+                          MESSAGE_FRAME_KINDS };
+
+struct message_frame {
+    const char *data;
+    size_t len;
+};
+
+/* Append the frame of `m` to `out`.  Called at most a few times per message and kind.  [any] */
+typedef int message_encoder_fn(const struct message *m, struct buf *out);
+void message_set_encoder(enum message_frame_kind kind, message_encoder_fn *encode); /* [control] */
+
+/* Copy `len` bytes of JSON without line breaks.  NULL: out of memory.  [any] */
+struct message *message_new(const struct message_id *id, int64_t time_us, const void *body,
+                            size_t len);
+struct message *message_ref(struct message *m);
+void message_unref(struct message *m); /* NULL is fine */
+
+const struct message_id *message_id(const struct message *m);
+int64_t message_time_us(const struct message *m);
+struct message_frame message_body(const struct message *m);
+/* The shared frame, valid as long as a reference is held; len 0: out of memory.  [any] */
+struct message_frame message_frame(struct message *m, enum message_frame_kind kind);
+
+#endif

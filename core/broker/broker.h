@@ -1,0 +1,68 @@
+/* Broker: messages from whoever publishes to whoever bound a key.
+ *
+ * Two exchanges as in AMQP: `events` is a topic exchange ('*' one word, '#' any number), `timeseries`
+ * a direct one.  Delivery runs on the broker's own dispatcher thread, in publishing order per
+ * exchange.  A publisher never waits for the fan-out; a sink never waits for a subscriber: it only
+ * appends a reference to a shared log.  Back ends: memory (in process) and rabbitmq, by URI. */
+#ifndef HYPRXA_BROKER_BROKER_H
+#define HYPRXA_BROKER_BROKER_H
+
+#include "base/error.h"
+#include "base/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct broker;
+struct broker_subscription;
+
+enum broker_exchange { BROKER_EVENTS, BROKER_TIMESERIES, BROKER_EXCHANGES };
+
+struct broker_options {
+    const char *uri; /* memory: or amqp(s)://... */
+    const char *exchange_names[BROKER_EXCHANGES];
+    size_t max_queued; /* messages between publishers and dispatcher; default 100,000 */
+};
+
+/* --- life cycle [control] --- */
+int broker_open(const struct broker_options *options, struct broker **ret, struct error *err);
+void broker_stop(struct broker *broker); /* deliver what is queued, join; idempotent */
+void broker_close(struct broker *broker);
+
+/* --- operations --- */
+
+/* Queue `n` messages with their keys (references are taken; keys copied).  ERR_AGAIN: the queue is
+ * full, the first *ret_taken were taken.  ERR_INVALID: a key with '*', '#' , an empty word or more
+ * than 255 bytes.  [any] */
+int broker_publish(struct broker *broker, enum broker_exchange exchange, const char *const *keys,
+                   struct message *const *messages, size_t n, size_t *ret_taken);
+
+/* A sink gets each message that matches any of its subscription's keys, once; lent for the call.
+ * It runs on the dispatcher and must not block.  `lost` > 0: that many matching messages could not
+ * be delivered before this one. */
+typedef void broker_sink_fn(void *ctx, struct message *message, uint64_t lost);
+
+/* Bind; when it returns 0 every message published from now on is delivered.  [worker] */
+int broker_subscribe(struct broker *broker, enum broker_exchange exchange, const char *const *keys,
+                     size_t n_keys, broker_sink_fn *sink, void *ctx,
+                     struct broker_subscription **ret, struct error *err);
+/* When it returns, the sink is not running and never runs again.  Not from a sink.  [worker] */
+void broker_unsubscribe(struct broker_subscription *subscription);
+
+/* False only when it is certain that nobody anywhere has bound a matching key: then a publisher may
+ * spare itself the encoding.  [any] */
+bool broker_wanted(struct broker *broker, enum broker_exchange exchange, const char *key);
+
+/* --- queries [any] --- */
+struct broker_stats {
+    bool connected;
+    uint64_t published, delivered, unroutable, queued, dropped;
+    uint64_t subscriptions;
+};
+void broker_get_stats(struct broker *broker, enum broker_exchange exchange, struct broker_stats *ret);
+
+/* Words of `key` against `pattern` as a topic exchange matches them.  [any] */
+bool topic_match(const char *pattern, const char *key);
+
+#endif

@@ -1,0 +1,66 @@
+/* The streamer: many sockets, few threads, one copy of every frame.
+ *
+ * A *channel* is a bounded shared log of messages.  A *stream* is a socket with a cursor into one
+ * channel.  Publishing appends a reference and, when the streamer may be asleep, writes one eventfd:
+ * the cost does not depend on the number of streams.  The streamer's threads write frames with
+ * writev, wait for EPOLLOUT on a full socket, send heartbeats, and notice hang-ups.  A stream that
+ * falls behind the log's bounds skips the oldest (counted, told by `: dropped N`) or is ended. */
+#ifndef HYPRXA_HTTP_STREAMER_H
+#define HYPRXA_HTTP_STREAMER_H
+
+#include "base/error.h"
+#include "base/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct streamer;
+struct channel;
+struct http_request;
+
+struct channel_options {
+    size_t max_messages; /* longest backlog of a stream; default 1000 */
+    size_t max_bytes;    /* of message bodies; default 1 MiB */
+    bool disconnect_slow; /* end a stream that overruns instead of skipping */
+};
+
+/* A reference-counted channel: the creator holds one reference, every stream another.  [any] */
+struct channel *channel_new(struct streamer *s, const struct channel_options *options);
+struct channel *channel_ref(struct channel *c);
+void channel_unref(struct channel *c);
+/* Append (takes a reference of its own).  Never blocks on a stream.  [any], one thread at a time per
+ * channel. */
+void channel_publish(struct channel *c, struct message *m);
+/* A notice to every stream: a named SSE event (`gap`, `stale`) with JSON data, in order with the
+ * messages. */
+void channel_notice(struct channel *c, const char *event, const char *json, size_t len);
+/* Tell every stream `end` with {"reason": …} and close it once flushed; later streams end at once. */
+void channel_end(struct channel *c, const char *reason);
+
+/* Turn the request into an SSE stream of `c`, from the next published message on: sends the head,
+ * adopts the socket, returns; the worker is free.  This answers the request, also on failure
+ * (ERR_LIMIT -> 503).  `on_end` (may be NULL) runs on a streamer thread exactly once when the stream
+ * is gone, and must only post a notice (not block, not call the streamer).  [worker] */
+typedef void stream_end_fn(void *ctx);
+int stream_begin_sse(struct http_request *r, struct channel *c, stream_end_fn *on_end, void *ctx,
+                     struct error *err);
+
+/* --- queries [any] --- */
+struct channel_stats {
+    uint64_t published;      /* messages appended */
+    uint64_t delivered;      /* frames handed to sockets, over all streams */
+    uint64_t dropped;        /* skipped by slow streams */
+    size_t streams;
+};
+void channel_get_stats(struct channel *c, struct channel_stats *ret);
+struct streamer_stats {
+    uint64_t streams, streams_total, delivered, dropped, disconnected_slow, bytes;
+    uint64_t parked; /* streams that could not be adopted and hold a worker */
+};
+void streamer_get_stats(struct streamer *s, struct streamer_stats *ret);
+/* Each live stream of a channel, for /admin/info: created (UTC us), messages delivered. */
+typedef void stream_info_fn(void *ctx, int64_t created_us, uint64_t messages);
+void channel_each_stream(struct channel *c, stream_info_fn *each, void *ctx);
+
+#endif
