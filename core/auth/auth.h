@@ -48,7 +48,8 @@ enum scope_verdict scope_check(const struct scope_rule *rule, const struct user 
 /* Debug authentication: every request is `admin`, who holds `scopes` and those added later for
  * sources.  Names are copied.  [control] */
 int auth_open_debug(const struct string_list *scopes, struct auth **ret, struct error *err);
-int auth_add_scopes(struct auth *auth, const struct string_list *scopes, struct error *err); /* [any] */
+int auth_add_scopes(struct auth *auth, const struct string_list *scopes,
+                    struct error *err); /* [any] */
 void auth_close(struct auth *auth);
 
 /* *ret_user is NULL when nobody was authenticated (0 is returned: that is no error); the caller

@@ -24,11 +24,11 @@ static inline void auto_release_buf(struct buf *b)
 
 #define AUTO_FREE  __attribute__((cleanup(auto_free_pointer)))
 #define AUTO(type) __attribute__((cleanup(auto_release_##type))) struct type
-#define TAKE(pointer)                                                                              \
-    __extension__({                                                                                \
-        __typeof__(pointer) taken_ = (pointer);                                                    \
-        (pointer) = NULL;                                                                          \
-        taken_;                                                                                    \
+#define TAKE(pointer)                           \
+    __extension__({                             \
+        __typeof__(pointer) taken_ = (pointer); \
+        (pointer) = NULL;                       \
+        taken_;                                 \
     })
 
 #endif

@@ -89,7 +89,8 @@ int buf_append_int(struct buf *b, long long value)
 {
     char digits[24];
     char *p = digits + sizeof digits;
-    unsigned long long rest = value < 0 ? 0ull - (unsigned long long)value : (unsigned long long)value;
+    unsigned long long rest =
+        value < 0 ? 0ull - (unsigned long long)value : (unsigned long long)value;
     do {
         *--p = (char)('0' + rest % 10);
         rest /= 10;

@@ -19,9 +19,9 @@ struct buf {
     bool failed;
 };
 
-#define BUF_INIT(max_len)                                                                          \
-    {                                                                                              \
-        NULL, 0, 0, (max_len), false                                                               \
+#define BUF_INIT(max_len)            \
+    {                                \
+        NULL, 0, 0, (max_len), false \
     }
 
 /* --- life cycle --- */

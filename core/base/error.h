@@ -32,9 +32,9 @@ struct error {
     char message[ERROR_MESSAGE_SIZE];
 };
 
-#define ERROR_INIT                                                                                 \
-    {                                                                                              \
-        0, 0, ""                                                                                   \
+#define ERROR_INIT \
+    {              \
+        0, 0, ""   \
     }
 
 /* Fill `err` (NULL: nothing is kept) and return `code`, so that `return error_set(...)` reads well.
@@ -49,8 +49,7 @@ int error_set_errno(struct error *err, int errno_value, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Put "<text>: " before the message.  NULL is allowed.  [any] */
-void error_prefix(struct error *err, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The code's name in lower case ("invalid", "not found"), never NULL.  [any] */
 const char *error_code_name(int code);

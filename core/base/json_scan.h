@@ -18,14 +18,14 @@ enum { JSON_DEPTH_MAX = 64 };
 
 /* Where a member of the outermost object stands in the compacted text. */
 struct json_span {
-    const char *name;  /* asked for by the caller */
+    const char *name;   /* asked for by the caller */
     size_t offset, len; /* of the value in `compact`; len 0: the member is absent */
 };
 
 struct json_scan_error {
-    size_t position;        /* byte offset */
-    size_t line, column;    /* from 1; column in characters */
-    const char *message;    /* static, in the words of Python's json module where it has them:
+    size_t position;     /* byte offset */
+    size_t line, column; /* from 1; column in characters */
+    const char *message; /* static, in the words of Python's json module where it has them:
                                "Expecting value", "Extra data", "Expecting ',' delimiter", ... */
 };
 

@@ -10,11 +10,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARNING, LOG_LEVEL_ERROR,
-                 LOG_LEVEL_CRITICAL };
+enum log_level {
+    LOG_LEVEL_DEBUG,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_CRITICAL
+};
 
-void log_set_level(enum log_level level);                          /* default INFO.  [any] */
-bool log_level_from_name(const char *name, enum log_level *ret);   /* "debug" ... "critical" */
+void log_set_level(enum log_level level);                        /* default INFO.  [any] */
+bool log_level_from_name(const char *name, enum log_level *ret); /* "debug" ... "critical" */
 const char *log_level_name(enum log_level level);
 bool log_enabled(enum log_level level);
 
@@ -25,10 +30,10 @@ void log_set_request(const char *request_id, const char *user, const char *addre
 void log_write(enum log_level level, const char *logger, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-#define log_debug(logger, ...)                                                                     \
-    do {                                                                                           \
-        if (log_enabled(LOG_LEVEL_DEBUG))                                                          \
-            log_write(LOG_LEVEL_DEBUG, (logger), __VA_ARGS__);                                     \
+#define log_debug(logger, ...)                                 \
+    do {                                                       \
+        if (log_enabled(LOG_LEVEL_DEBUG))                      \
+            log_write(LOG_LEVEL_DEBUG, (logger), __VA_ARGS__); \
     } while (0)
 #define log_info(logger, ...)     log_write(LOG_LEVEL_INFO, (logger), __VA_ARGS__)
 #define log_warning(logger, ...)  log_write(LOG_LEVEL_WARNING, (logger), __VA_ARGS__)

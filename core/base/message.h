@@ -23,8 +23,12 @@ bool message_id_parse(const char *text, struct message_id *ret);
 
 struct message;
 
-enum message_frame_kind { MESSAGE_SSE, MESSAGE_SSE_UNCHUNKED, MESSAGE_WEBSOCKET,
-                          MESSAGE_FRAME_KINDS };
+enum message_frame_kind {
+    MESSAGE_SSE,
+    MESSAGE_SSE_UNCHUNKED,
+    MESSAGE_WEBSOCKET,
+    MESSAGE_FRAME_KINDS
+};
 
 struct message_frame {
     const char *data;

@@ -14,8 +14,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum value_type { VALUE_NULL, VALUE_BOOL, VALUE_INT64, VALUE_DOUBLE, VALUE_STRING, VALUE_BYTES,
-                  VALUE_JSON };
+enum value_type {
+    VALUE_NULL,
+    VALUE_BOOL,
+    VALUE_INT64,
+    VALUE_DOUBLE,
+    VALUE_STRING,
+    VALUE_BYTES,
+    VALUE_JSON
+};
 
 struct value {
     uint32_t type, len; /* len: bytes at ptr, for STRING (UTF-8), BYTES and JSON (compact text) */
@@ -40,14 +47,14 @@ struct sample {
  * shared.  Everything but the atomics is constant after series_new(). */
 struct series {
     atomic_uint refs;
-    char *source;        /* name of the source */
-    char *canonical;     /* the subscription as canonical JSON, defaults filled in */
+    char *source;    /* name of the source */
+    char *canonical; /* the subscription as canonical JSON, defaults filled in */
     size_t canonical_len;
-    char *json;          /* the subscription as subscribers are shown it, compact JSON */
+    char *json; /* the subscription as subscribers are shown it, compact JSON */
     size_t json_len;
-    int64_t hash;        /* subscription_hash */
-    char routing_key[96 + 24]; /* "<source>-<hash>" when it fits, for exchanges and leases */
-    atomic_llong storage_id;   /* given by storage at the first append or look-up; 0: none yet */
+    int64_t hash;                 /* subscription_hash */
+    char routing_key[96 + 24];    /* "<source>-<hash>" when it fits, for exchanges and leases */
+    atomic_llong storage_id;      /* given by storage at the first append or look-up; 0: none yet */
     _Atomic(void *) storage_head; /* storage's own in-memory head; nobody else looks */
     atomic_int watchers;          /* > 0: somebody wants this series live on this node */
 };

@@ -18,7 +18,8 @@ void lock_init(pthread_mutex_t *lock)
 void cond_init(pthread_cond_t *cond)
 {
     pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0 || pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) != 0 ||
+    if (pthread_condattr_init(&attr) != 0 ||
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) != 0 ||
         pthread_cond_init(cond, &attr) != 0)
         abort();
     pthread_condattr_destroy(&attr);

@@ -60,7 +60,8 @@ struct broker_stats {
     uint64_t published, delivered, unroutable, queued, dropped;
     uint64_t subscriptions;
 };
-void broker_get_stats(struct broker *broker, enum broker_exchange exchange, struct broker_stats *ret);
+void broker_get_stats(struct broker *broker, enum broker_exchange exchange,
+                      struct broker_stats *ret);
 
 /* Words of `key` against `pattern` as a topic exchange matches them.  [any] */
 bool topic_match(const char *pattern, const char *key);

@@ -18,15 +18,17 @@ int cache_open(const char *uri, struct cache **ret, struct error *err); /* [cont
 void cache_close(struct cache *cache);
 
 /* Each takes a ttl in milliseconds (1 s or more; the server may round up to seconds).  [any] */
-int cache_get(struct cache *c, const char *key, struct buf *out, uint64_t *ret_version,
-              struct error *err); /* ERR_NOT_FOUND; *ret_version (may be NULL) for cache_replace() */
+int cache_get(
+    struct cache *c, const char *key, struct buf *out, uint64_t *ret_version,
+    struct error *err); /* ERR_NOT_FOUND; *ret_version (may be NULL) for cache_replace() */
 int cache_set(struct cache *c, const char *key, const void *value, size_t len, int64_t ttl_ms,
               struct error *err);
 int cache_add(struct cache *c, const char *key, const void *value, size_t len, int64_t ttl_ms,
               struct error *err); /* ERR_EXISTS */
 int cache_replace(struct cache *c, const char *key, uint64_t version, const void *value, size_t len,
                   int64_t ttl_ms, struct error *err); /* ERR_EXISTS: changed, ERR_NOT_FOUND: gone */
-int cache_remove(struct cache *c, const char *key, uint64_t version, struct error *err); /* 0: any */
+int cache_remove(struct cache *c, const char *key, uint64_t version,
+                 struct error *err); /* 0: any */
 
 /* --- leases: one owner at a time, by compare-and-swap --- */
 

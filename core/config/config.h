@@ -53,9 +53,9 @@ struct source_config {
     char *name, *plugin;
     bool isolation_process;
     bool enabled;
-    char **scopes; /* NULL-terminated, added to the plugin's */
-    int scopes_any;          /* -1: not said */
-    int raise_on_no_scopes;  /* -1: not said */
+    char **scopes;          /* NULL-terminated, added to the plugin's */
+    int scopes_any;         /* -1: not said */
+    int raise_on_no_scopes; /* -1: not said */
     bool record_all;
     struct json_object *record;  /* a list of subscriptions, or NULL */
     int64_t max_subscriptions;   /* 0: not said */
@@ -76,6 +76,7 @@ int source_configs_read(const char *dir, struct source_configs *ret, struct buf 
                         struct error *err);
 void source_configs_release(struct source_configs *configs);
 /* "file:line:column" of a pointer relative to the entry ("/options/port"), into `out`. */
-void source_config_place(const struct source_config *c, const char *pointer, char *out, size_t size);
+void source_config_place(const struct source_config *c, const char *pointer, char *out,
+                         size_t size);
 
 #endif

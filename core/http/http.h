@@ -27,8 +27,8 @@ enum http_body { HTTP_BODY_NONE, HTTP_BODY_JSON, HTTP_BODY_FORM };
 typedef void http_handler_fn(struct http_request *request, void *ctx);
 
 struct http_route {
-    const char *method;  /* "GET" (answers HEAD too), "POST" */
-    const char *path;    /* "/topics/search/{topic}": {name} is one non-empty segment */
+    const char *method; /* "GET" (answers HEAD too), "POST" */
+    const char *path;   /* "/topics/search/{topic}": {name} is one non-empty segment */
     http_handler_fn *handler;
     enum http_access access;
     enum http_body body;
@@ -40,11 +40,11 @@ struct http_route {
 struct http_options {
     const char *const *listen; /* "127.0.0.1:8000", ...; port 0 picks a free one */
     size_t n_listen;
-    unsigned workers;          /* 0: 256 */
-    size_t max_body;           /* 0: 1 MiB */
+    unsigned workers;                 /* 0: 256 */
+    size_t max_body;                  /* 0: 1 MiB */
     const char *const *allow_origins; /* a trailing '*' means any port */
     size_t n_allow_origins;
-    bool check_host;           /* debug auth: Host must be localhost, 127.0.0.1 or [::1], else 421 */
+    bool check_host; /* debug auth: Host must be localhost, 127.0.0.1 or [::1], else 421 */
     /* Who asks?  Fills the request's user (NULL: anonymous).  An error is answered 500. */
     int (*authenticate)(void *ctx, const char *bearer, const char *address,
                         const struct user **ret_user, struct error *err);
@@ -78,7 +78,7 @@ const char *http_query_at(struct http_request *r, const char *name, size_t i);
 /* As http_query(), but any of several names (aliases); the first present wins. */
 const char *http_query_any(struct http_request *r, const char *const *names);
 const char *http_header(struct http_request *r, const char *name); /* NULL: absent */
-struct json_object *http_body_json(struct http_request *r);        /* borrowed; may be NULL = null */
+struct json_object *http_body_json(struct http_request *r); /* borrowed; may be NULL = null */
 /* The compact text of a top-level member named in body_members, or NULL. */
 const char *http_body_span(struct http_request *r, const char *member, size_t *ret_len);
 const struct user *http_user(struct http_request *r); /* NULL: anonymous */

@@ -20,8 +20,8 @@ struct channel;
 struct http_request;
 
 struct channel_options {
-    size_t max_messages; /* longest backlog of a stream; default 1000 */
-    size_t max_bytes;    /* of message bodies; default 1 MiB */
+    size_t max_messages;  /* longest backlog of a stream; default 1000 */
+    size_t max_bytes;     /* of message bodies; default 1 MiB */
     bool disconnect_slow; /* end a stream that overruns instead of skipping */
 };
 
@@ -48,9 +48,9 @@ int stream_begin_sse(struct http_request *r, struct channel *c, stream_end_fn *o
 
 /* --- queries [any] --- */
 struct channel_stats {
-    uint64_t published;      /* messages appended */
-    uint64_t delivered;      /* frames handed to sockets, over all streams */
-    uint64_t dropped;        /* skipped by slow streams */
+    uint64_t published; /* messages appended */
+    uint64_t delivered; /* frames handed to sockets, over all streams */
+    uint64_t dropped;   /* skipped by slow streams */
     size_t streams;
 };
 void channel_get_stats(struct channel *c, struct channel_stats *ret);

@@ -41,14 +41,14 @@ const struct json_schema *plugin_options_schema(const struct plugin *p); /* NULL
 /* --- integrations --- */
 
 struct integration_options {
-    const char *source;              /* name of the source, borrowed during integration_open() */
-    struct json_object *options;     /* valid against the schema; NULL: none */
-    int64_t max_subscriptions;       /* 0: no limit but the plugin's */
-    int64_t stale_after_us;          /* a series silent for longer is reported; 0: never */
-    int64_t connect_timeout_ms;      /* 0: 10 s */
-    int64_t stop_grace_ms;           /* 0: 5 s; then a connection is abandoned */
-    size_t max_queued_samples;       /* 0: 100,000 */
-    size_t max_queued_bytes;         /* 0: 16 MiB */
+    const char *source;          /* name of the source, borrowed during integration_open() */
+    struct json_object *options; /* valid against the schema; NULL: none */
+    int64_t max_subscriptions;   /* 0: no limit but the plugin's */
+    int64_t stale_after_us;      /* a series silent for longer is reported; 0: never */
+    int64_t connect_timeout_ms;  /* 0: 10 s */
+    int64_t stop_grace_ms;       /* 0: 5 s; then a connection is abandoned */
+    size_t max_queued_samples;   /* 0: 100,000 */
+    size_t max_queued_bytes;     /* 0: 16 MiB */
     int64_t initial_backoff_ms, max_backoff_ms; /* 0: 1 s, 30 s */
     /* Saved plugin state and the newest stored time of a series; ERR_NOT_FOUND: none.  [any] */
     int (*state_get)(void *ctx, const char *source, const char *key, struct buf *out);
@@ -69,11 +69,11 @@ int integration_unsubscribe(struct integration *in, struct series *const *series
                             struct error *err);
 
 enum integration_news {
-    INTEGRATION_BLOCK,   /* samples: `block`, the taker's to unref */
+    INTEGRATION_BLOCK, /* samples: `block`, the taker's to unref */
     INTEGRATION_DROPPED, /* `series` are no longer served, because of `why`; the host does not retry */
-    INTEGRATION_STALE,   /* `series` were silent for longer than stale_after */
-    INTEGRATION_FRESH,   /* ... and speak again */
-    INTEGRATION_FAILED,  /* a connection ignored stop or the plugin broke a rule; `why` */
+    INTEGRATION_STALE,  /* `series` were silent for longer than stale_after */
+    INTEGRATION_FRESH,  /* ... and speak again */
+    INTEGRATION_FAILED, /* a connection ignored stop or the plugin broke a rule; `why` */
 };
 struct integration_item {
     enum integration_news news;
@@ -86,7 +86,8 @@ struct integration_item {
  * and empty.  One taker.  [control] */
 int integration_take(struct integration *in, int64_t deadline_ms, struct integration_item *ret);
 void integration_item_release(struct integration_item *item);
-void integration_wake(struct integration *in); /* make a waiting take return ERR_TIMEOUT now.  [any] */
+void integration_wake(
+    struct integration *in); /* make a waiting take return ERR_TIMEOUT now.  [any] */
 
 /* Stop and join every connection (publish and wait return CANCELED at once), destroy, close the
  * queue.  Idempotent.  What was published before is still taken.  [control] */

@@ -23,12 +23,12 @@ struct json_object;
 struct storage;
 
 struct storage_options {
-    const char *uri;             /* sqlite:///path/hyprxa.db (series.db beside it) or mongodb://... */
-    uint64_t origin;             /* this node; 0: read from, or made and kept in, the data directory */
-    int64_t flush_interval_us;   /* samples: longest time in memory only; 0.2-1 s */
-    size_t max_queued_events;    /* storage_event_append() waits beyond this; default 10,000 */
-    size_t max_queued_samples;   /* storage_samples_append() waits beyond this; default 1,000,000 */
-    int64_t expire_after_us;     /* samples and events older than this are dropped; 0: never */
+    const char *uri; /* sqlite:///path/hyprxa.db (series.db beside it) or mongodb://... */
+    uint64_t origin; /* this node; 0: read from, or made and kept in, the data directory */
+    int64_t flush_interval_us; /* samples: longest time in memory only; 0.2-1 s */
+    size_t max_queued_events;  /* storage_event_append() waits beyond this; default 10,000 */
+    size_t max_queued_samples; /* storage_samples_append() waits beyond this; default 1,000,000 */
+    int64_t expire_after_us;   /* samples and events older than this are dropped; 0: never */
 };
 
 /* --- life cycle [control] --- */
@@ -36,8 +36,8 @@ int storage_open(const struct storage_options *options, struct storage **ret, st
 /* Called by the committing writer after each commit, in commit order, with the messages of the
  * events just made durable (references lent for the call).  It must only pass them on (broker_publish
  * queues).  Set before the first append. */
-typedef void storage_committed_fn(void *ctx, const char *const *keys, struct message *const *messages,
-                                  size_t n);
+typedef void storage_committed_fn(void *ctx, const char *const *keys,
+                                  struct message *const *messages, size_t n);
 void storage_on_event_commit(struct storage *st, storage_committed_fn *fn, void *ctx);
 void storage_stop(struct storage *st); /* flush everything, join the writers; idempotent */
 void storage_close(struct storage *st);
@@ -55,9 +55,8 @@ int storage_document_get(struct storage *st, enum storage_collection c, const ch
 /* `each` gets the documents in order of key, returns false to stop.  `filter` is a Mongo-style query
  * object or NULL.  ERR_UNSUPPORTED names an operator that is not offered. */
 typedef bool storage_document_fn(void *ctx, const char *key, struct json_object *document);
-int storage_document_find(struct storage *st, enum storage_collection c,
-                          struct json_object *filter, storage_document_fn *each, void *ctx,
-                          struct error *err);
+int storage_document_find(struct storage *st, enum storage_collection c, struct json_object *filter,
+                          storage_document_fn *each, void *ctx, struct error *err);
 
 /* --- events --- */
 struct storage_event {
@@ -65,7 +64,7 @@ struct storage_event {
     const char *full_key;            /* topic or topic.<routing_key>: what is published and bound */
     const char *payload;             /* compact JSON */
     size_t payload_len;
-    const char *posted_by;           /* NULL: null */
+    const char *posted_by; /* NULL: null */
     int64_t time_us;
 };
 
