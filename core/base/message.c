@@ -68,6 +68,11 @@ struct message *message_new(const struct message_id *id, int64_t time_us, const 
     return m;
 }
 
+void message_set_id(struct message *m, const struct message_id *id)
+{
+    m->id = *id;
+}
+
 struct message *message_ref(struct message *m)
 {
     atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);

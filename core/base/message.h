@@ -42,6 +42,8 @@ void message_set_encoder(enum message_frame_kind kind, message_encoder_fn *encod
 /* Copy `len` bytes of JSON without line breaks.  NULL: out of memory.  [any] */
 struct message *message_new(const struct message_id *id, int64_t time_us, const void *body,
                             size_t len);
+/* Give the id after all: only before anybody else has a reference. */
+void message_set_id(struct message *m, const struct message_id *id);
 struct message *message_ref(struct message *m);
 void message_unref(struct message *m); /* NULL is fine */
 

@@ -143,5 +143,6 @@ struct storage_stats {
 void storage_get_stats(struct storage *st, struct storage_stats *ret);
 int storage_ping(struct storage *st, struct error *err); /* can it be written and read now? */
 uint64_t storage_origin(const struct storage *st);
+uint64_t storage_epoch(const struct storage *st); /* raised durably by each storage_open() */
 
 #endif

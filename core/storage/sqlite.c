@@ -1,0 +1,225 @@
+#include "storage/sqlite_priv.h"
+
+#include "base/auto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+static const char uri_prefix[] = "sqlite://";
+
+/* Events are kept by number: their keys stand once in event_keys.  The view `events` is the flat
+ * picture, for people with a shell.  event_by_key and event_by_topic end in the row number, which
+ * is the order of commit. */
+static const struct db_schema schema = {
+    .application_id = 0x68797831, /* "hyx1" */
+    .version = 1,
+    .create = "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+              "CREATE TABLE documents(collection TEXT NOT NULL, key TEXT NOT NULL,"
+              " json TEXT NOT NULL, modified_at INTEGER NOT NULL, PRIMARY KEY(collection, key));"
+              "CREATE TABLE event_topics(id INTEGER PRIMARY KEY, topic TEXT NOT NULL UNIQUE);"
+              "CREATE TABLE event_keys(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL,"
+              " routing_key TEXT NOT NULL, full_key TEXT NOT NULL,"
+              " UNIQUE(topic_id, routing_key, full_key));"
+              "CREATE INDEX event_key_by_full_key ON event_keys(topic_id, full_key);"
+              "CREATE TABLE event_rows(seq INTEGER PRIMARY KEY, epoch INTEGER NOT NULL,"
+              " topic_id INTEGER NOT NULL, key_id INTEGER NOT NULL, time INTEGER NOT NULL,"
+              " posted_by TEXT, payload TEXT NOT NULL);"
+              "CREATE INDEX event_by_key ON event_rows(key_id, time);"
+              "CREATE INDEX event_by_topic ON event_rows(topic_id, time);"
+              "CREATE VIEW events(seq, epoch, topic, full_key, routing_key, time, posted_by,"
+              " payload) AS SELECT r.seq, r.epoch, t.topic, k.full_key, k.routing_key, r.time,"
+              " r.posted_by, r.payload FROM event_rows r JOIN event_topics t ON t.id = r.topic_id"
+              " JOIN event_keys k ON k.id = r.key_id;",
+};
+
+/* --- life cycle --- */
+
+/* Two processes would give the same sequence numbers: one only. */
+static int lock_folder(struct sqlite_storage *sq, struct error *err)
+{
+    AUTO(buf) name = BUF_INIT(4096);
+    if (buf_printf(&name, "%s.lock", sq->path))
+        return error_set(err, ERR_INVALID, "the path is too long");
+    sq->lock_fd = open(name.data, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (sq->lock_fd < 0) {
+        error_set_errno(err, errno, "cannot open '%s'", name.data);
+        return ERR_UNAVAILABLE;
+    }
+    if (flock(sq->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (errno == EWOULDBLOCK)
+        return error_set(err, ERR_UNAVAILABLE, "another hyprxad is using '%s'", sq->path);
+    return error_set_errno(err, errno, "cannot lock '%s'", name.data);
+}
+
+/* A path that sqlite3 would read as a URI or as "in memory" is not one of ours. */
+static int take_path(const char *uri, char **ret, struct error *err)
+{
+    if (strncmp(uri, uri_prefix, sizeof uri_prefix - 1) != 0 || !uri[sizeof uri_prefix - 1] ||
+        uri[sizeof uri_prefix - 1] == ':')
+        return error_set(err, ERR_INVALID, "'%s' is not sqlite:///path/hyprxa.db", uri);
+    *ret = strdup(uri + sizeof uri_prefix - 1);
+    return *ret ? 0 : error_set(err, ERR_NOMEM, "out of memory");
+}
+
+static int read_meta(sqlite3 *db, const char *name, int64_t *ret, struct error *err)
+{
+    char sql[96];
+    snprintf(sql, sizeof sql, "SELECT value FROM meta WHERE name='%s'", name);
+    return db_get_int(db, sql, 0, ret, err);
+}
+
+static int write_meta(sqlite3 *db, const char *name, int64_t value, struct error *err)
+{
+    char sql[128];
+    snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO meta VALUES('%s', %lld)", name,
+             (long long)value);
+    return db_exec(db, sql, err);
+}
+
+/* Raise the epoch durably before the first id is given; make the node's number if there is none. */
+static int begin_epoch(struct sqlite_storage *sq, uint64_t origin, struct error *err)
+{
+    int64_t epoch = 0, kept_origin = 0;
+    int result = read_meta(sq->db, "epoch", &epoch, err);
+    if (!result)
+        result = read_meta(sq->db, "origin", &kept_origin, err);
+    if (result)
+        return result;
+    if (kept_origin == 0)
+        while (kept_origin == 0)
+            if (getrandom(&kept_origin, sizeof kept_origin, 0) != (ssize_t)sizeof kept_origin)
+                return error_set_errno(err, errno, "no random number for this node");
+    result = db_exec(sq->db, "BEGIN IMMEDIATE", err);
+    if (!result)
+        result = write_meta(sq->db, "epoch", epoch + 1, err);
+    if (!result)
+        result = write_meta(sq->db, "origin", kept_origin, err);
+    if (!result)
+        result = db_exec(sq->db, "COMMIT", err);
+    sq->base.origin = origin ? origin : (uint64_t)kept_origin;
+    sq->base.epoch = (uint64_t)epoch + 1;
+    return result;
+}
+
+static int open_series(struct sqlite_storage *sq, const struct storage_options *options,
+                       struct error *err)
+{
+    const char *slash = strrchr(sq->path, '/');
+    AUTO(buf) path = BUF_INIT(4096);
+    if (slash)
+        buf_append(&path, sq->path, (size_t)(slash - sq->path) + 1);
+    if (buf_append_str(&path, "series.db"))
+        return error_set(err, ERR_INVALID, "the path is too long");
+    struct series_store_options series = {
+        .path = path.data,
+        .flush_interval_us = options->flush_interval_us ? options->flush_interval_us : 500000,
+        .max_queued_samples = options->max_queued_samples ? options->max_queued_samples : 1000000,
+        .expire_after_us = options->expire_after_us,
+    };
+    return series_store_open(&series, &sq->series, err);
+}
+
+static void sqlite_stop(struct storage *st)
+{
+    struct sqlite_storage *sq = sqlite_of(st);
+    series_store_stop(sq->series);
+}
+
+static void sqlite_close(struct storage *st)
+{
+    struct sqlite_storage *sq = sqlite_of(st);
+    series_store_close(sq->series);
+    db_close(sq->db);
+    if (sq->lock_fd >= 0)
+        close(sq->lock_fd);
+    free(sq->path);
+    free(sq);
+}
+
+static int sqlite_open(const struct storage_options *options, struct storage **ret,
+                       struct error *err)
+{
+    struct sqlite_storage *sq = calloc(1, sizeof *sq);
+    if (!sq)
+        return error_set(err, ERR_NOMEM, "storage: out of memory");
+    sq->base.ops = &storage_sqlite_ops;
+    sq->lock_fd = -1;
+    int result = take_path(options->uri, &sq->path, err);
+    if (!result)
+        result = lock_folder(sq, err);
+    if (!result)
+        result = db_open_writer(sq->path, &schema, &sq->db, err);
+    if (!result)
+        result = begin_epoch(sq, options->origin, err);
+    if (!result)
+        result = open_series(sq, options, err);
+    if (result) {
+        error_prefix(err, "storage");
+        sqlite_close(&sq->base);
+        return result;
+    }
+    *ret = &sq->base;
+    return 0;
+}
+
+/* --- series: passed on --- */
+
+static int sqlite_samples_append(struct storage *st, struct sample_block *block,
+                                 int64_t deadline_ms, struct error *err)
+{
+    return series_store_append(sqlite_of(st)->series, block, deadline_ms, err);
+}
+
+static int sqlite_samples_flush(struct storage *st, struct error *err)
+{
+    return series_store_flush(sqlite_of(st)->series, err);
+}
+
+static int sqlite_samples_range(struct storage *st, struct series *series, int64_t start_us,
+                                int64_t end_us, enum storage_order order,
+                                struct storage_sample_cursor **ret, struct error *err)
+{
+    return series_store_range(sqlite_of(st)->series, series, start_us, end_us, order, ret, err);
+}
+
+static int sqlite_samples_last_time(struct storage *st, struct series *series, int64_t *ret_us,
+                                    struct error *err)
+{
+    return series_store_last_time(sqlite_of(st)->series, series, ret_us, err);
+}
+
+static int sqlite_state_get(struct storage *st, const char *source, const char *key,
+                            struct buf *out, struct error *err)
+{
+    return series_store_state_get(sqlite_of(st)->series, source, key, out, err);
+}
+
+static void sqlite_get_stats(struct storage *st, struct storage_stats *ret)
+{
+    struct sqlite_storage *sq = sqlite_of(st);
+    ret->bytes_on_disk = db_bytes_on_disk(sq->path);
+    series_store_stats(sq->series, ret);
+}
+
+const struct storage_ops storage_sqlite_ops = {
+    .name = "sqlite",
+    .scheme = "sqlite:",
+    .open = sqlite_open,
+    .stop = sqlite_stop,
+    .close = sqlite_close,
+    .samples_append = sqlite_samples_append,
+    .samples_flush = sqlite_samples_flush,
+    .samples_range = sqlite_samples_range,
+    .samples_next = series_store_next,
+    .samples_cursor_close = series_store_cursor_close,
+    .samples_last_time = sqlite_samples_last_time,
+    .state_get = sqlite_state_get,
+    .get_stats = sqlite_get_stats,
+};
