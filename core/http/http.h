@@ -35,6 +35,7 @@ struct http_route {
     size_t max_body;                 /* bytes; 0: the server's limit */
     const char *const *body_members; /* NULL-terminated names whose text http_body_span() locates */
     const char *summary;             /* one line, for OpenAPI */
+    bool changes_state; /* a GET that does; refused from a foreign Origin as every POST is */
 };
 
 struct http_options {
@@ -54,6 +55,10 @@ struct http_options {
     int (*authorize)(void *ctx, enum http_access access, const struct user *user,
                      const char **ret_detail);
     void *auth_ctx;
+    /* Deadlines; 0: the default. */
+    int64_t header_timeout_ms;     /* a new connection's first request head: 2,000 */
+    int64_t request_timeout_ms;    /* a whole body; and each block a peer must take: 10,000 */
+    int64_t keep_alive_timeout_ms; /* between requests: 30,000, less when workers are scarce */
 };
 
 /* --- life cycle [control] --- */
@@ -129,5 +134,30 @@ struct http_download *http_download_begin(struct http_request *r, const char *co
 int http_download_write(struct http_download *d, const void *bytes, size_t len);
 /* complete == false leaves out the final chunk, so that the client can tell. */
 void http_download_end(struct http_download *d, bool complete);
+
+/* --- counters, for /metrics and /admin [any] --- */
+
+enum http_refused {
+    HTTP_REFUSED_FRAMING,  /* malformed head, lengths, encodings, URL */
+    HTTP_REFUSED_SIZE,     /* head, URL or body too large */
+    HTTP_REFUSED_TIMEOUT,  /* slow head, body or reader; idle connections in a crowd */
+    HTTP_REFUSED_HOST,     /* 421 */
+    HTTP_REFUSED_ORIGIN,   /* 403 of a foreign Origin, refused preflights */
+    HTTP_REFUSED_STOPPING, /* 503 during shutdown */
+    HTTP_REFUSED_REASONS
+};
+struct http_stats {
+    uint64_t requests[6]; /* answers by status / 100; 0: the client left before one was sent */
+    uint64_t refused[HTTP_REFUSED_REASONS];
+    uint64_t connections;           /* accepted so far */
+    uint64_t bytes_in, bytes_out;   /* bodies read; bytes sent by workers */
+    unsigned in_flight;             /* handlers running now */
+    unsigned workers, workers_busy; /* busy: holding a connection, also an idle one */
+};
+void http_get_stats(struct http_server *server, struct http_stats *ret);
+const char *http_refused_name(enum http_refused reason); /* "framing", ... */
+
+/* A field of an urlencoded body (HTTP_BODY_FORM); NULL: absent or empty.  [worker] */
+const char *http_form(struct http_request *r, const char *name);
 
 #endif
