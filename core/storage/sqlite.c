@@ -1,6 +1,7 @@
 #include "storage/sqlite_priv.h"
 
 #include "base/auto.h"
+#include "base/time.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,8 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+enum { PING_MS = 2000 };
 
 static const char uri_prefix[] = "sqlite://";
 
@@ -23,7 +26,8 @@ static const struct db_schema schema = {
               "CREATE TABLE documents(collection TEXT NOT NULL, key TEXT NOT NULL,"
               " json TEXT NOT NULL, modified_at INTEGER NOT NULL, PRIMARY KEY(collection, key));"
               "CREATE TABLE event_topics(id INTEGER PRIMARY KEY, topic TEXT NOT NULL UNIQUE);"
-              "CREATE TABLE event_keys(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL,"
+              "CREATE TABLE event_keys(id INTEGER PRIMARY KEY AUTOINCREMENT,"
+              " topic_id INTEGER NOT NULL,"
               " routing_key TEXT NOT NULL, full_key TEXT NOT NULL,"
               " UNIQUE(topic_id, routing_key, full_key));"
               "CREATE INDEX event_key_by_full_key ON event_keys(topic_id, full_key);"
@@ -129,18 +133,41 @@ static int open_series(struct sqlite_storage *sq, const struct storage_options *
 static void sqlite_stop(struct storage *st)
 {
     struct sqlite_storage *sq = sqlite_of(st);
-    series_store_stop(sq->series);
+    writer_stop(sq);
+    if (sq->series)
+        series_store_stop(sq->series);
 }
 
 static void sqlite_close(struct storage *st)
 {
     struct sqlite_storage *sq = sqlite_of(st);
     series_store_close(sq->series);
+    readers_release(&sq->readers);
+    writer_release(sq);
+    event_writer_release(sq);
+    document_writer_release(sq);
+    sqlite3_finalize(sq->touch);
     db_close(sq->db);
     if (sq->lock_fd >= 0)
         close(sq->lock_fd);
     free(sq->path);
     free(sq);
+}
+
+static int open_database(struct sqlite_storage *sq, const struct storage_options *options,
+                         struct error *err)
+{
+    int result = db_open_writer(sq->path, &schema, &sq->db, err);
+    if (!result)
+        result = begin_epoch(sq, options->origin, err);
+    if (!result)
+        result = db_prepare(sq->db, "INSERT OR REPLACE INTO meta VALUES('touched', ?1)", &sq->touch,
+                            err);
+    if (!result)
+        result = document_writer_init(sq, err);
+    if (!result)
+        result = event_writer_init(sq, err);
+    return result;
 }
 
 static int sqlite_open(const struct storage_options *options, struct storage **ret,
@@ -151,22 +178,68 @@ static int sqlite_open(const struct storage_options *options, struct storage **r
         return error_set(err, ERR_NOMEM, "storage: out of memory");
     sq->base.ops = &storage_sqlite_ops;
     sq->lock_fd = -1;
+    readers_init(&sq->readers);
     int result = take_path(options->uri, &sq->path, err);
     if (!result)
         result = lock_folder(sq, err);
     if (!result)
-        result = db_open_writer(sq->path, &schema, &sq->db, err);
-    if (!result)
-        result = begin_epoch(sq, options->origin, err);
+        result = open_database(sq, options, err);
     if (!result)
         result = open_series(sq, options, err);
+    if (!result)
+        result = writer_start(sq, options, err);
     if (result) {
         error_prefix(err, "storage");
+        sqlite_stop(&sq->base);
         sqlite_close(&sq->base);
         return result;
     }
     *ret = &sq->base;
     return 0;
+}
+
+static void sqlite_on_event_commit(struct storage *st, storage_committed_fn *fn, void *ctx)
+{
+    sqlite_of(st)->writer.committed = fn;
+    sqlite_of(st)->writer.committed_ctx = ctx;
+}
+
+/* --- queries --- */
+
+static int apply_touch(struct sqlite_storage *sq, struct write_request *request, struct error *err)
+{
+    (void)request;
+    sqlite3_bind_int64(sq->touch, 1, time_now_us());
+    return db_run(sq->touch, err);
+}
+
+static int sqlite_ping(struct storage *st, struct error *err)
+{
+    struct sqlite_storage *sq = sqlite_of(st);
+    struct write_request touch = {.apply = apply_touch};
+    struct reader *reader;
+    int64_t value;
+    int result = writer_submit(sq, &touch, time_monotonic_ms() + PING_MS, err);
+    if (!result)
+        result = reader_acquire(sq, &reader, err);
+    if (result)
+        return result;
+    result =
+        db_get_int(reader->db, "SELECT value FROM meta WHERE name = 'touched'", 0, &value, err);
+    reader_return(sq, reader);
+    return result ? result : series_store_ping(sq->series, err);
+}
+
+static void sqlite_get_stats(struct storage *st, struct storage_stats *ret)
+{
+    struct sqlite_storage *sq = sqlite_of(st);
+    ret->events_committed =
+        atomic_load_explicit(&sq->writer.events_committed, memory_order_relaxed);
+    ret->events_failed = atomic_load_explicit(&sq->writer.events_failed, memory_order_relaxed);
+    ret->event_commits = atomic_load_explicit(&sq->writer.commits, memory_order_relaxed);
+    ret->events_queued = atomic_load_explicit(&sq->writer.queued, memory_order_relaxed);
+    ret->bytes_on_disk = db_bytes_on_disk(sq->path);
+    series_store_stats(sq->series, ret);
 }
 
 /* --- series: passed on --- */
@@ -201,19 +274,22 @@ static int sqlite_state_get(struct storage *st, const char *source, const char *
     return series_store_state_get(sqlite_of(st)->series, source, key, out, err);
 }
 
-static void sqlite_get_stats(struct storage *st, struct storage_stats *ret)
-{
-    struct sqlite_storage *sq = sqlite_of(st);
-    ret->bytes_on_disk = db_bytes_on_disk(sq->path);
-    series_store_stats(sq->series, ret);
-}
-
 const struct storage_ops storage_sqlite_ops = {
     .name = "sqlite",
     .scheme = "sqlite:",
     .open = sqlite_open,
     .stop = sqlite_stop,
     .close = sqlite_close,
+    .on_event_commit = sqlite_on_event_commit,
+    .document_save = sqlite_document_save,
+    .document_get = sqlite_document_get,
+    .document_find = sqlite_document_find,
+    .event_append = sqlite_event_append,
+    .event_last = sqlite_event_last,
+    .event_query = sqlite_event_query,
+    .event_range = sqlite_event_range,
+    .event_next = sqlite_event_next,
+    .event_cursor_close = sqlite_event_cursor_close,
     .samples_append = sqlite_samples_append,
     .samples_flush = sqlite_samples_flush,
     .samples_range = sqlite_samples_range,
@@ -222,4 +298,5 @@ const struct storage_ops storage_sqlite_ops = {
     .samples_last_time = sqlite_samples_last_time,
     .state_get = sqlite_state_get,
     .get_stats = sqlite_get_stats,
+    .ping = sqlite_ping,
 };
