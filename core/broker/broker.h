@@ -32,9 +32,10 @@ void broker_close(struct broker *broker);
 
 /* --- operations --- */
 
-/* Queue `n` messages with their keys (references are taken; keys copied).  ERR_AGAIN: the queue is
- * full, the first *ret_taken were taken.  ERR_INVALID: a key with '*', '#' , an empty word or more
- * than 255 bytes.  [any] */
+/* Queue `n` messages with their keys (references are taken; keys copied).  On any error the first
+ * *ret_taken (may be NULL) were taken.  ERR_AGAIN: the queue is full.  ERR_INVALID: a key that is
+ * empty or longer than 255 bytes or, for events, has '*', '#' or an empty word; nothing was taken.
+ * ERR_CLOSED: stopped.  ERR_NOMEM.  [any] */
 int broker_publish(struct broker *broker, enum broker_exchange exchange, const char *const *keys,
                    struct message *const *messages, size_t n, size_t *ret_taken);
 

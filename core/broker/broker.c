@@ -1,0 +1,144 @@
+#include "broker/broker.h"
+
+#include "broker/broker_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_MAX = 255 };
+
+static const struct broker_ops *const back_ends[] = {&broker_memory_ops};
+
+/* --- life cycle --- */
+
+int broker_open(const struct broker_options *options, struct broker **ret, struct error *err)
+{
+    const char *uri = options->uri ? options->uri : broker_memory_ops.scheme;
+    for (size_t i = 0; i < sizeof back_ends / sizeof *back_ends; i++) {
+        if (strncmp(uri, back_ends[i]->scheme, strlen(back_ends[i]->scheme)) == 0)
+            return back_ends[i]->open(options, ret, err);
+    }
+    /* Only the scheme: what follows may hold a password. */
+    return error_set(err, ERR_UNSUPPORTED, "broker '%.*s:...': this build offers only 'memory:'",
+                     (int)strcspn(uri, ":"), uri);
+}
+
+void broker_stop(struct broker *broker)
+{
+    broker->ops->stop(broker);
+}
+
+void broker_close(struct broker *broker)
+{
+    if (!broker)
+        return;
+    broker->ops->stop(broker);
+    broker->ops->close(broker);
+}
+
+/* --- keys --- */
+
+/* A topic key is words between dots, none empty and none a wildcard; a direct key is any text. */
+static bool key_valid(enum broker_exchange exchange, const char *key)
+{
+    size_t len = strnlen(key, KEY_MAX + 1);
+    if (len == 0 || len > KEY_MAX)
+        return false;
+    if (exchange != BROKER_EVENTS)
+        return true;
+    return !strpbrk(key, "*#") && key[0] != '.' && key[len - 1] != '.' && !strstr(key, "..");
+}
+
+static int bind_key_check(const char *key, struct error *err)
+{
+    size_t len = strnlen(key, KEY_MAX + 1);
+    if (len == 0)
+        return error_set(err, ERR_INVALID, "a key to bind is empty");
+    if (len > KEY_MAX)
+        return error_set(err, ERR_INVALID, "a key to bind is longer than %d bytes", KEY_MAX);
+    return 0;
+}
+
+/* --- operations --- */
+
+int broker_publish(struct broker *broker, enum broker_exchange exchange, const char *const *keys,
+                   struct message *const *messages, size_t n, size_t *ret_taken)
+{
+    size_t taken = 0;
+    int rc = 0;
+    for (size_t i = 0; i < n && !rc; i++)
+        rc = key_valid(exchange, keys[i]) ? 0 : ERR_INVALID;
+    if (!rc)
+        rc = broker->ops->publish(broker, exchange, keys, messages, n, &taken);
+    if (ret_taken)
+        *ret_taken = taken;
+    return rc;
+}
+
+static void subscription_free(struct broker_subscription *s)
+{
+    for (size_t i = 0; s && i < s->n_keys; i++)
+        free(s->keys[i]);
+    free(s);
+}
+
+static struct broker_subscription *subscription_new(const char *const *keys, size_t n)
+{
+    struct broker_subscription *s = calloc(1, sizeof *s + n * sizeof s->keys[0]);
+    if (!s)
+        return NULL;
+    for (s->n_keys = 0; s->n_keys < n; s->n_keys++) {
+        s->keys[s->n_keys] = strdup(keys[s->n_keys]);
+        if (!s->keys[s->n_keys]) {
+            subscription_free(s);
+            return NULL;
+        }
+    }
+    return s;
+}
+
+int broker_subscribe(struct broker *broker, enum broker_exchange exchange, const char *const *keys,
+                     size_t n_keys, broker_sink_fn *sink, void *ctx,
+                     struct broker_subscription **ret, struct error *err)
+{
+    for (size_t i = 0; i < n_keys; i++) {
+        int rc = bind_key_check(keys[i], err);
+        if (rc)
+            return rc;
+    }
+    struct broker_subscription *s = subscription_new(keys, n_keys);
+    if (!s)
+        return error_set(err, ERR_NOMEM, "out of memory for a broker subscription");
+    s->broker = broker;
+    s->exchange = exchange;
+    s->sink = sink;
+    s->ctx = ctx;
+    int rc = broker->ops->subscribe(broker, exchange, s, err);
+    if (rc)
+        subscription_free(s);
+    else
+        *ret = s;
+    return rc;
+}
+
+void broker_unsubscribe(struct broker_subscription *subscription)
+{
+    if (!subscription)
+        return;
+    subscription->broker->ops->unsubscribe(subscription->broker, subscription);
+    subscription_free(subscription);
+}
+
+bool broker_wanted(struct broker *broker, enum broker_exchange exchange, const char *key)
+{
+    return !broker->ops->wanted || broker->ops->wanted(broker, exchange, key);
+}
+
+/* --- queries --- */
+
+void broker_get_stats(struct broker *broker, enum broker_exchange exchange,
+                      struct broker_stats *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    broker->ops->get_stats(broker, exchange, ret);
+}
