@@ -40,7 +40,7 @@ struct broker_subscription {
 
     /* the fan-out's, guarded by its lock */
     struct broker_subscription *next, *previous;
-    uint64_t stamp; /* the router's last visit */
+    uint64_t stamp; /* the last visit of the bindings */
     uint64_t lost;  /* matching messages not delivered; written by the dispatcher only */
 
     size_t n_keys;

@@ -6,7 +6,7 @@
 int fanout_init(struct fanout *f, bool topic)
 {
     *f = (struct fanout){0};
-    if (router_init(&f->router, topic))
+    if (bindings_init(&f->bindings, topic))
         return ERR_NOMEM;
     lock_init(&f->lock);
     cond_init(&f->batch_done);
@@ -15,7 +15,7 @@ int fanout_init(struct fanout *f, bool topic)
 
 void fanout_release(struct fanout *f)
 {
-    router_release(&f->router);
+    bindings_release(&f->bindings);
     pthread_cond_destroy(&f->batch_done);
     pthread_mutex_destroy(&f->lock);
 }
@@ -23,7 +23,7 @@ void fanout_release(struct fanout *f)
 int fanout_subscribe(struct fanout *f, struct broker_subscription *s)
 {
     pthread_mutex_lock(&f->lock);
-    int rc = router_add(&f->router, s);
+    int rc = bindings_add(&f->bindings, s);
     if (!rc) {
         s->next = f->subscriptions;
         if (s->next)
@@ -38,7 +38,7 @@ int fanout_subscribe(struct fanout *f, struct broker_subscription *s)
 void fanout_unsubscribe(struct fanout *f, struct broker_subscription *s)
 {
     pthread_mutex_lock(&f->lock);
-    router_remove(&f->router, s);
+    bindings_remove(&f->bindings, s);
     if (s->previous)
         s->previous->next = s->next;
     else
@@ -58,7 +58,7 @@ bool fanout_wanted(struct fanout *f, const char *key)
     if (atomic_load(&f->any) == 0)
         return false;
     pthread_mutex_lock(&f->lock);
-    struct route *route = router_match(&f->router, key);
+    struct route *route = bindings_match(&f->bindings, key);
     bool wanted = !route || route->n > 0;
     route_unref(route);
     pthread_mutex_unlock(&f->lock);
@@ -72,7 +72,7 @@ static void count_lost_locked(struct fanout *f, const char *key)
     for (struct broker_subscription *s = f->subscriptions; s; s = s->next) {
         bool matches = false;
         for (size_t i = 0; i < s->n_keys && !matches; i++)
-            matches = f->router.topic ? topic_match(s->keys[i], key) : !strcmp(s->keys[i], key);
+            matches = f->bindings.topic ? topic_match(s->keys[i], key) : !strcmp(s->keys[i], key);
         s->lost += matches;
     }
 }
@@ -99,7 +99,7 @@ void fanout_deliver(struct fanout *f, const struct fanout_item *items, size_t n,
     f->batch++;
     f->delivering = true;
     for (size_t i = 0; i < n; i++) {
-        routes[i] = router_match(&f->router, items[i].key);
+        routes[i] = bindings_match(&f->bindings, items[i].key);
         if (!routes[i])
             count_lost_locked(f, items[i].key);
         else if (routes[i]->n == 0)

@@ -7,7 +7,7 @@
 #define HYPRXA_BROKER_FANOUT_H
 
 #include "base/thread.h"
-#include "broker/router.h"
+#include "broker/bindings.h"
 
 enum { FANOUT_BATCH = 128 };
 
@@ -21,7 +21,7 @@ struct fanout {
     pthread_cond_t batch_done;
 
     /* guarded by lock */
-    struct router router;
+    struct bindings bindings;
     struct broker_subscription *subscriptions;
     uint64_t n_subscriptions;
     uint64_t batch; /* number of the batch under way or done last */

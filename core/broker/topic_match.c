@@ -1,4 +1,4 @@
-/* Topic patterns as AMQP 0-9-1 defines them, one pattern against one key.  The router does the same
+/* Topic patterns as AMQP 0-9-1 defines them, one pattern against one key.  The bindings does the same
  * for many patterns at once; this is the definition it is tested against. */
 #include "broker/broker.h"
 

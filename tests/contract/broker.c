@@ -55,7 +55,13 @@ struct inbox {
 
 static struct inbox *inbox_new(void)
 {
-    struct inbox *box = calloc(1, sizeof *box);
+    static struct inbox boxes[8]; /* each test is a process of its own */
+    static size_t used;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    cr_assert_lt(used, sizeof boxes / sizeof *boxes);
+    struct inbox *box = &boxes[used++];
+    pthread_mutex_unlock(&lock);
     lock_init(&box->lock);
     cond_init(&box->changed);
     return box;

@@ -4,8 +4,8 @@
  * may match, not their number, and no pattern can make it explode.  A direct exchange is the same
  * trie with one word a key.  The result, a route, is shared and remembered until a subscription
  * comes or goes.  Nothing here is thread-safe: the fan-out holds its lock. */
-#ifndef HYPRXA_BROKER_ROUTER_H
-#define HYPRXA_BROKER_ROUTER_H
+#ifndef HYPRXA_BROKER_BINDINGS_H
+#define HYPRXA_BROKER_BINDINGS_H
 
 #include "base/map.h"
 #include "broker/broker_priv.h"
@@ -19,7 +19,7 @@ struct route {
     struct broker_subscription *subscriptions[];
 };
 
-struct router {
+struct bindings {
     bool topic;
     struct route_node *root;
     struct route_node **active[2]; /* scratch, each with room for every node */
@@ -29,15 +29,15 @@ struct router {
     struct map routes; /* key -> struct route; topic only */
 };
 
-int router_init(struct router *r, bool topic);
-void router_release(struct router *r);
+int bindings_init(struct bindings *b, bool topic);
+void bindings_release(struct bindings *b);
 
 /* Add or remove every key of `s`.  ERR_NOMEM: nothing was added. */
-int router_add(struct router *r, struct broker_subscription *s);
-void router_remove(struct router *r, struct broker_subscription *s);
+int bindings_add(struct bindings *b, struct broker_subscription *s);
+void bindings_remove(struct bindings *b, struct broker_subscription *s);
 
 /* The route of a key; the caller gets a reference.  NULL: out of memory. */
-struct route *router_match(struct router *r, const char *key);
+struct route *bindings_match(struct bindings *b, const char *key);
 void route_unref(struct route *route); /* NULL is fine */
 
 #endif
