@@ -58,6 +58,7 @@ enum http_phase {
     HTTP_PHASE_BUSY,   /* a handler runs */
     HTTP_PHASE_READ,   /* waiting for a body */
     HTTP_PHASE_WRITE,  /* waiting for the peer to take bytes */
+    HTTP_PHASE_DRAIN,  /* taking the rest of a refused body */
 };
 
 struct http_worker {
@@ -89,7 +90,6 @@ struct http_worker {
     char date[40];      /* of date_second */
     int64_t date_second;
     unsigned served; /* requests on this connection */
-    struct http_request *request;
 };
 
 /* Enter a phase that the reaper watches, `timeout_ms` from now at most. */
@@ -165,6 +165,8 @@ struct http_request {
     bool http10;        /* the client speaks HTTP/1.0 */
     bool keep_alive_10; /* HTTP/1.0 with Connection: keep-alive */
     bool chunked_body;
+    bool expects_continue; /* waits for a 100 before it sends the body */
+    uint64_t content_length;
     bool has_body;  /* a body follows the head */
     bool body_read; /* and has been read whole */
     bool preflight; /* answer without request id */
@@ -178,6 +180,7 @@ struct http_request {
 
     const struct user *user;
     struct json_object *json;
+    struct json_object *owned; /* a list of values made for this request, or NULL */
     struct json_span spans[HTTP_MAX_SPANS];
     size_t n_spans;
     bool body_is_json;               /* by content type, and not empty */
