@@ -1,8 +1,8 @@
 /* Configuration: what the operator said, read whole, checked whole, or refused with a place.
  *
  * Settings come from defaults, then hyprxa.yaml, then the environment, then flags.  Sources come
- * from every YAML file of conf.d.  Every problem names file:line:column
- * and what was expected; all problems of one reading are collected, so that one `--check` shows them all. */
+ * from every YAML file of conf.d.  Every problem names file:line:column and what was expected; all
+ * problems of one reading are collected, so that one `--check` shows them all. */
 #ifndef HYPRXA_CONFIG_CONFIG_H
 #define HYPRXA_CONFIG_CONFIG_H
 
@@ -90,5 +90,9 @@ void source_configs_release(struct source_configs *configs);
 /* "file:line:column" of a pointer relative to the entry ("/options/port"), into `out`. */
 void source_config_place(const struct source_config *c, const char *pointer, char *out,
                          size_t size);
+/* Append the line "file:line:column: <why>" about the value at that pointer, as a validator reports
+ * it; what a `${VAR}` expanded to is left out. */
+int source_config_problem(const struct source_config *c, const char *pointer, const char *why,
+                          struct buf *problems);
 
 #endif

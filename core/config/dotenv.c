@@ -75,16 +75,16 @@ static void read_bare(struct dotenv *d, struct buf *value)
 /* One ${...}: what the file set before, else the environment, else the default, else nothing. */
 static void append_reference(const struct dotenv *d, const char *text, size_t len, struct buf *out)
 {
-    const char *operator= memmem(text, len, ":-", 2);
-    size_t name_len = operator? (size_t)(operator- text) : len;
+    const char *choice = memmem(text, len, ":-", 2);
+    size_t name_len = choice ? (size_t)(choice - text) : len;
     const char *value = map_get(&d->values, text, name_len);
     AUTO_FREE char *name = strndup(text, name_len);
     if (!value && name)
         value = getenv(name);
     if (value)
         buf_append_str(out, value);
-    else if (operator)
-        buf_append(out, operator+ 2, len - name_len - 2);
+    else if (choice)
+        buf_append(out, choice + 2, len - name_len - 2);
 }
 
 static void expand(const struct dotenv *d, const char *text, struct buf *out)

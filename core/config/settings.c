@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -13,8 +14,14 @@
 extern char **environ;
 
 static const struct setting table[] = {
-#define SETTING(kind, member, VARIABLE, initial, min, max, extra, help)                            \
-    {SETTING_KIND_##kind, offsetof(struct settings, member), #VARIABLE, initial, min, max, extra,  \
+#define SETTING(kind, member, VARIABLE, initial, min, max, extra, help) \
+    {SETTING_KIND_##kind,                                               \
+     offsetof(struct settings, member),                                 \
+     #VARIABLE,                                                         \
+     initial,                                                           \
+     min,                                                               \
+     max,                                                               \
+     extra,                                                             \
      help},
 #include "config/settings.def"
 #undef SETTING
@@ -115,8 +122,7 @@ static int read_group(struct file_reader *r, const char *group, struct json_obje
         return 0;
     }
     size_t base = pointer.len;
-    json_object_object_foreach(members, key, value)
-    {
+    json_object_object_foreach (members, key, value) {
         buf_consume(&pointer, 0);
         pointer.len = base;
         if (yaml_pointer_append(&pointer, key) != 0)
@@ -149,8 +155,7 @@ static int read_file(struct settings *s, const char *file, struct buf *problems,
         root = NULL;
     }
     if (root) {
-        json_object_object_foreach(root, key, value)
-        {
+        json_object_object_foreach (root, key, value) {
             AUTO(buf) pointer = BUF_INIT(YAML_FILE_MAX);
             const struct setting *d = find_in_group("hyprxa", key);
             rc = yaml_pointer_append(&pointer, key);
@@ -316,7 +321,8 @@ int settings_describe(struct buf *out)
         setting_expected(d, out);
         if (d->initial[0])
             buf_printf(out, "; default %s%s", d->initial,
-                       d->kind == SETTING_KIND_DURATION && isdigit((unsigned char)d->initial[strlen(d->initial) - 1])
+                       d->kind == SETTING_KIND_DURATION &&
+                               isdigit((unsigned char)d->initial[strlen(d->initial) - 1])
                            ? d->extra
                            : "");
         buf_append_char(out, '\n');

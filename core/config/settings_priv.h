@@ -27,8 +27,7 @@ struct setting {
 /* Replace the value from text, or from a value of a settings file (where a number must be a number
  * and text text).  ERR_INVALID: `err` says what is expected and, unless it is secret, what was
  * found; the value is unchanged. */
-int setting_parse(const struct setting *d, struct settings *s, const char *text,
-                  struct error *err);
+int setting_parse(const struct setting *d, struct settings *s, const char *text, struct error *err);
 int setting_from_json(const struct setting *d, struct settings *s, struct json_object *value,
                       struct error *err);
 int setting_list_append(struct setting_strings *list, const char *item);

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -42,10 +41,9 @@ int setting_expected(const struct setting *d, struct buf *out)
     case SETTING_KIND_INT:
         return buf_printf(out, "a whole number from %" PRId64 " to %" PRId64, d->min, d->max);
     case SETTING_KIND_SIZE:
-        return buf_printf(out,
-                          "a size from %" PRId64 " to %" PRId64
-                          " bytes, such as 65536, 64KiB or 1MiB",
-                          d->min, d->max);
+        return buf_printf(
+            out, "a size from %" PRId64 " to %" PRId64 " bytes, such as 65536, 64KiB or 1MiB",
+            d->min, d->max);
     case SETTING_KIND_DURATION:
         return buf_printf(out,
                           "a duration from %" PRId64 " to %" PRId64 " %s: a number of %s, or "
@@ -148,7 +146,7 @@ static bool parse_duration(const struct setting *d, const char *text, int64_t *r
     double us = count * (double)unit_us(d);
     if (*end != '\0' || !(us < 9e18))
         return false;
-    *ret_us = (int64_t)llround(us);
+    *ret_us = (int64_t)(us + 0.5);
     return true;
 }
 

@@ -103,8 +103,7 @@ struct key {
 static void read_keys(struct reader *r, struct json_object *object, const struct key *keys,
                       size_t n_keys)
 {
-    json_object_object_foreach(object, name, value)
-    {
+    json_object_object_foreach (object, name, value) {
         size_t before = enter(r, name), i = 0;
         while (i < n_keys && strcmp(keys[i].name, name) != 0)
             i++;
@@ -223,8 +222,7 @@ static struct json_object *complete_subscription(struct reader *r, struct json_o
     struct json_object *name = whole ? json_object_new_string(r->source->name) : NULL;
     if (!name || json_object_object_add(whole, "source", name) != 0)
         r->no_memory = true;
-    json_object_object_foreach(value, key, member)
-    {
+    json_object_object_foreach (value, key, member) {
         if (strcmp(key, "source") != 0 && whole &&
             json_object_object_add(whole, key, json_object_get(member)) != 0)
             r->no_memory = true;
@@ -392,8 +390,7 @@ static int read_sources(struct reader *r, struct source_configs *all)
         return 0;
     if (!expect_type(r, root, json_type_object, "the key 'sources'"))
         return 0;
-    json_object_object_foreach(root, key, value)
-    {
+    json_object_object_foreach (root, key, value) {
         size_t before = enter(r, key);
         if (strcmp(key, "sources") != 0)
             report(r, true, "unknown key '%.100s'; expected one of: sources", key);
@@ -404,8 +401,7 @@ static int read_sources(struct reader *r, struct source_configs *all)
     if (!sources)
         return 0;
     size_t at_sources = enter(r, "sources");
-    json_object_object_foreach(sources, name, entry)
-    {
+    json_object_object_foreach (sources, name, entry) {
         size_t before = enter(r, name);
         rc = read_source(r, all, name, entry);
         leave(r, before);
@@ -427,8 +423,7 @@ static int read_file(const char *path, struct source_configs *all, struct buf *p
         buf_printf(problems, "%s\n", err.message);
         return 0;
     }
-    struct yaml_document **grown =
-        realloc(all->documents, (all->n_documents + 1) * sizeof *grown);
+    struct yaml_document **grown = realloc(all->documents, (all->n_documents + 1) * sizeof *grown);
     if (!grown) {
         yaml_free(doc);
         return ERR_NOMEM;

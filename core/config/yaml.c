@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -220,10 +221,12 @@ static int read_member(struct reader *r, const yaml_event_t *e, struct node *par
         return rc;
     const char *key = (const char *)e->data.scalar.value;
     if (e->type != YAML_SCALAR_EVENT)
-        return fail_at(r, child->key_line, child->key_column, "a key must be a single word or text");
+        return fail_at(r, child->key_line, child->key_column,
+                       "a key must be a single word or text");
     bool plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     if (strlen(key) != e->data.scalar.length)
-        return fail_at(r, child->key_line, child->key_column, "a key must not hold a NUL character");
+        return fail_at(r, child->key_line, child->key_column,
+                       "a key must not hold a NUL character");
     if (plain && strcmp(key, "<<") == 0)
         return fail_at(r, child->key_line, child->key_column, "merge keys (<<) are not supported");
     if (json_object_object_get_ex(object, key, NULL))
@@ -480,6 +483,14 @@ int yaml_pointer_append(struct buf *b, const char *key)
     return rc;
 }
 
+static bool has_secret(const struct node *node)
+{
+    for (size_t i = 0; i < node->n; i++)
+        if (has_secret(&node->children[i]))
+            return true;
+    return node->secret && node->secret[0] != '\0';
+}
+
 /* Whether a message about the node could show what a variable expanded to. */
 static bool gives_away(const struct node *node, const char *text)
 {
@@ -488,8 +499,10 @@ static bool gives_away(const struct node *node, const char *text)
             return true;
     if (!node->secret || node->secret[0] == '\0')
         return false;
-    /* A long message may end within the secret; a reshaped secret cannot be searched for. */
-    return !node->verbatim || strlen(text) + 5 > ERROR_MESSAGE_SIZE || strstr(text, node->secret);
+    /* Messages shorten what they quote, and a reshaped secret cannot be searched for. */
+    char start[9];
+    snprintf(start, sizeof start, "%s", node->secret);
+    return !node->verbatim || strstr(text, start);
 }
 
 int yaml_redact(const struct yaml_document *doc, const char *pointer, const char *text,
@@ -497,17 +510,21 @@ int yaml_redact(const struct yaml_document *doc, const char *pointer, const char
 {
     bool exact;
     const struct node *node = find(doc, pointer, &exact);
+    /* Of "expected a; found b" the first half is ours alone. */
+    const char *found = strstr(text, "; found ");
+    if (found && has_secret(node)) {
+        buf_append(out, text, (size_t)(found - text));
+        return buf_append_lit(out, "; found a value expanded from ${...}");
+    }
     if (!gives_away(node, text))
         return buf_append_str(out, text);
     /* "'x' is not of type 'number'" can still say what was expected. */
-    if (node->secret && node->verbatim) {
-        size_t len = strlen(node->secret), quote = text[0] == '\'';
-        bool quoted = strncmp(text + quote, node->secret, len) == 0 &&
-                      (!quote || text[1 + len] == '\'');
-        if (quoted && !gives_away(node, text + quote + len + quote)) {
-            buf_append_lit(out, "the value expanded from ${...}");
-            return buf_append_str(out, text + quote + len + quote);
-        }
+    size_t len = node->secret ? strlen(node->secret) : 0, quote = text[0] == '\'';
+    bool quoted = len > 0 && node->verbatim && strncmp(text + quote, node->secret, len) == 0 &&
+                  (!quote || text[1 + len] == '\'');
+    if (quoted && !gives_away(node, text + quote + len + quote)) {
+        buf_append_lit(out, "the value expanded from ${...}");
+        return buf_append_str(out, text + quote + len + quote);
     }
     return buf_append_lit(out, "a value expanded from ${...} is not what is expected here");
 }

@@ -83,9 +83,9 @@ int yaml_resolve_plain(const char *text, size_t len, struct json_object **ret, s
     static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
     static const char *const trues[] = {"true", "True", "TRUE", NULL};
     static const char *const falses[] = {"false", "False", "FALSE", NULL};
-    static const char *const not_finite[] = {
-        ".inf",  ".Inf",  ".INF",  "+.inf", "+.Inf", "+.INF", "-.inf",
-        "-.Inf", "-.INF", ".nan",  ".NaN",  ".NAN",  NULL};
+    static const char *const not_finite[] = {".inf",  ".Inf",  ".INF",  "+.inf", "+.Inf",
+                                             "+.INF", "-.inf", "-.Inf", "-.INF", ".nan",
+                                             ".NaN",  ".NAN",  NULL};
     *ret = NULL;
     if (is_one_of(text, len, nulls))
         return 0;
@@ -159,9 +159,9 @@ static int expand_one(const char *text, size_t len, struct buf *out, struct erro
     name[n] = '\0';
     const char *rest = text + n;
     size_t rest_len = len - n;
-    char operator= '\0';
+    char choice = '\0';
     if (rest_len >= 2 && rest[0] == ':' && (rest[1] == '-' || rest[1] == '?')) {
-        operator= rest[1];
+        choice = rest[1];
         rest += 2;
         rest_len -= 2;
     } else if (rest_len > 0) {
@@ -174,10 +174,10 @@ static int expand_one(const char *text, size_t len, struct buf *out, struct erro
         return error_set(err, ERR_INVALID, "a reference within the reference to variable %s", name);
 
     const char *value = getenv(name);
-    bool usable = operator? value && value[0] : value != NULL;
-    if (!usable && operator== '-')
+    bool usable = choice ? value && value[0] : value != NULL;
+    if (!usable && choice == '-')
         return buf_append(out, rest, rest_len);
-    if (!usable && operator== '?' && rest_len > 0)
+    if (!usable && choice == '?' && rest_len > 0)
         return error_set(err, ERR_INVALID, "variable %s is not set: %.*s", name, (int)rest_len,
                          rest);
     if (!usable)
@@ -205,8 +205,9 @@ int yaml_expand(const char *text, size_t len, struct buf *out, bool *ret_expande
         } else if (len - i >= 2 && text[i + 1] == '{') {
             const char *end = memchr(text + i, '}', len - i);
             if (!end)
-                return error_set(err, ERR_INVALID, "'${' without a closing '}' "
-                                                   "($${ for a literal ${)");
+                return error_set(err, ERR_INVALID,
+                                 "'${' without a closing '}' "
+                                 "($${ for a literal ${)");
             size_t start = i + 2;
             i = (size_t)(end - text) + 1;
             *ret_expanded = true;
