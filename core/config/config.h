@@ -22,7 +22,7 @@ struct yaml_document; /* a file's value and the line and column of every node */
 int yaml_read_file(const char *path, struct yaml_document **ret, struct error *err);
 int yaml_read_text(const char *name, const char *text, size_t len, struct yaml_document **ret,
                    struct error *err);
-void yaml_free(struct yaml_document *doc);
+void yaml_document_free(struct yaml_document *doc);
 struct json_object *yaml_value(const struct yaml_document *doc); /* borrowed; `${VAR}` expanded */
 const char *yaml_name(const struct yaml_document *doc);
 /* Place of the node at a JSON pointer ("/sources/x/options"); of the nearest ancestor when absent. */

@@ -169,7 +169,7 @@ static int read_file(struct settings *s, const char *file, struct buf *problems,
                 break;
         }
     }
-    yaml_free(doc);
+    yaml_document_free(doc);
     return rc ? error_set(err, rc, "out of memory") : 0;
 }
 

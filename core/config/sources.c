@@ -425,7 +425,7 @@ static int read_file(const char *path, struct source_configs *all, struct buf *p
     }
     struct yaml_document **grown = realloc(all->documents, (all->n_documents + 1) * sizeof *grown);
     if (!grown) {
-        yaml_free(doc);
+        yaml_document_free(doc);
         return ERR_NOMEM;
     }
     all->documents = grown;
@@ -488,7 +488,7 @@ void source_configs_release(struct source_configs *configs)
     for (size_t i = 0; i < configs->n; i++)
         source_release(&configs->items[i]);
     for (size_t i = 0; i < configs->n_documents; i++)
-        yaml_free(configs->documents[i]);
+        yaml_document_free(configs->documents[i]);
     free(configs->items);
     free(configs->documents);
     *configs = (struct source_configs){0};

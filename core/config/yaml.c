@@ -339,7 +339,7 @@ out:
     if (started)
         yaml_parser_delete(&r.parser);
     if (rc)
-        yaml_free(doc);
+        yaml_document_free(doc);
     else
         *ret = doc;
     return rc;
@@ -382,7 +382,7 @@ int yaml_read_file(const char *path, struct yaml_document **ret, struct error *e
     return rc ? rc : yaml_read_text(path, content.data, content.len, ret, err);
 }
 
-void yaml_free(struct yaml_document *doc)
+void yaml_document_free(struct yaml_document *doc)
 {
     if (!doc)
         return;
@@ -500,7 +500,7 @@ static bool gives_away(const struct node *node, const char *text)
     if (!node->secret || node->secret[0] == '\0')
         return false;
     /* Messages shorten what they quote, and a reshaped secret cannot be searched for. */
-    char start[9];
+    char start[5];
     snprintf(start, sizeof start, "%s", node->secret);
     return !node->verbatim || strstr(text, start);
 }

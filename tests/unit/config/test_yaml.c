@@ -70,7 +70,7 @@ ParameterizedTest(struct scalar_case *c, yaml, plain_scalars_follow_the_core_sch
     const char *json =
         yaml_value(doc) ? json_object_to_json_string_ext(yaml_value(doc), 0) : "null";
     cr_expect_str_eq(json, c->json);
-    yaml_free(doc);
+    yaml_document_free(doc);
 }
 
 /* --- what is refused, and where --- */
@@ -95,7 +95,7 @@ ParameterizedTestParameters(yaml, what_is_refused_is_named_with_its_place)
         {"a: 1\n---\nb: 1", "t.yaml:2:1: a second document; a file holds one"},
         {"%TAG ! tag:x,2000:\n---\na: 1", "t.yaml:1:1: %TAG is not supported"},
         {"a: \"x\\0y\"", "t.yaml:1:4: text must not hold a NUL character"},
-        {"a: [1, 2", "t.yaml:1:9: did not find expected ',' or ']'"},
+        {"a: [1, 2", "t.yaml:2:1: did not find expected ',' or ']'"},
         {"a: 1\n  b: 2", "t.yaml:2:4: mapping values are not allowed in this context"},
         {"a: \xff", "t.yaml: invalid leading UTF-8 octet (byte 3)"},
         {"a: ${HYPRXA_NOT_SET}", "t.yaml:1:4: variable HYPRXA_NOT_SET is not set"},
@@ -123,7 +123,7 @@ Test(yaml, depth_is_limited)
     char text[256] = "";
     memset(text, '[', 64);
     memset(text + 64, ']', 64);
-    yaml_free(read_good(text));
+    yaml_document_free(read_good(text));
     memset(text, '[', 65);
     memset(text + 65, ']', 65);
     struct yaml_document *doc;
@@ -138,14 +138,14 @@ Test(yaml, size_is_limited_in_text_and_file)
     memset(text, 'x', max + 1);
     struct yaml_document *doc;
     cr_expect_eq(yaml_read_text("t", text, max, &doc, &err), 0, "%s", err.message);
-    yaml_free(doc);
+    yaml_document_free(doc);
     cr_expect_eq(yaml_read_text("t", text, max + 1, &doc, &err), ERR_INVALID);
 
     char path[] = "/tmp/hyprxa-yaml-XXXXXX";
     int fd = mkstemp(path);
     cr_assert_eq(write(fd, text, max), (ssize_t)max);
     cr_expect_eq(yaml_read_file(path, &doc, &err), 0, "%s", err.message);
-    yaml_free(doc);
+    yaml_document_free(doc);
     cr_assert_eq(write(fd, text, 1), 1);
     cr_expect_eq(yaml_read_file(path, &doc, &err), ERR_INVALID);
     close(fd);
@@ -204,7 +204,7 @@ ParameterizedTest(struct variable_case *c, yaml,
     const char *json =
         yaml_value(doc) ? json_object_to_json_string_ext(yaml_value(doc), 0) : "null";
     cr_expect_str_eq(json, c->json);
-    yaml_free(doc);
+    yaml_document_free(doc);
 }
 
 Test(yaml, a_variable_that_is_not_utf8_or_too_large_is_refused_without_its_value)
@@ -248,7 +248,7 @@ Test(yaml, a_message_never_shows_what_a_variable_expanded_to)
         cr_expect_str_eq(out.data, cases[i][2]);
         buf_release(&out);
     }
-    yaml_free(doc);
+    yaml_document_free(doc);
 }
 
 /* --- places --- */
@@ -279,5 +279,5 @@ Test(yaml, places_are_found_by_pointer_and_fall_back_to_the_ancestor)
         cr_expect(line == cases[i].line && column == cases[i].column, "%s: %u:%u", cases[i].pointer,
                   line, column);
     }
-    yaml_free(doc);
+    yaml_document_free(doc);
 }
