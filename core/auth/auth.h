@@ -23,8 +23,8 @@ struct user {
     int64_t upi;
     struct string_list scopes;
 };
-void user_unref(const struct user *user);
 const struct user *user_ref(const struct user *user);
+void user_unref(const struct user *user); /* NULL is fine */
 
 struct auth;
 /* How a request proves who it is; NULL members are absent. */
@@ -45,6 +45,9 @@ enum scope_verdict { SCOPE_PASS, SCOPE_NOT_AUTHENTICATED, SCOPE_NOT_SPECIFIED, S
 /* The contract's order (section 10): 401 before 501 before 403.  user NULL: not authenticated. */
 enum scope_verdict scope_check(const struct scope_rule *rule, const struct user *user);
 
+/* 0 for SCOPE_PASS, else the HTTP status; *ret_detail is the contract's text, static ("" for 0). */
+int scope_verdict_status(enum scope_verdict verdict, const char **ret_detail);
+
 /* Debug authentication: every request is `admin`, who holds `scopes` and those added later for
  * sources.  Names are copied.  [control] */
 int auth_open_debug(const struct string_list *scopes, struct auth **ret, struct error *err);
@@ -53,7 +56,7 @@ int auth_add_scopes(struct auth *auth, const struct string_list *scopes,
 void auth_close(struct auth *auth);
 
 /* *ret_user is NULL when nobody was authenticated (0 is returned: that is no error); the caller
- * unrefs.  An error means that a back end failed.  [worker] */
+ * unrefs.  An error means that a back end failed.  [any] */
 int auth_authenticate(struct auth *auth, const struct auth_credentials *credentials,
                       const struct user **ret_user, struct error *err);
 bool auth_is_debug(const struct auth *auth);
