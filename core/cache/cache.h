@@ -1,7 +1,9 @@
 /* Cache: short-lived keys shared by the nodes of a deployment.
  *
- * Values are small byte strings with a time to live.  Back ends: memory (in process), memcached, by
- * URI.  Keys are 1-250 bytes of [A-Za-z0-9:_-].  ERR_UNAVAILABLE: the server cannot be reached. */
+ * Values are small byte strings (1 MiB at most) with a time to live.  Back ends: memory (in process),
+ * memcached, by URI.  Keys are 1-250 bytes of [A-Za-z0-9:_-].  What was not used for longest goes
+ * first when space is short.  ERR_UNAVAILABLE: the server cannot be reached.  ERR_INVALID: a key,
+ * value or ttl that is not allowed. */
 #ifndef HYPRXA_CACHE_CACHE_H
 #define HYPRXA_CACHE_CACHE_H
 
@@ -14,10 +16,12 @@
 
 struct cache;
 
-int cache_open(const char *uri, struct cache **ret, struct error *err); /* [control] */
-void cache_close(struct cache *cache);
+/* `memory:`; ERR_UNSUPPORTED: a back end that this build does not have.  [control] */
+int cache_open(const char *uri, struct cache **ret, struct error *err);
+void cache_close(struct cache *cache); /* NULL is fine */
 
-/* Each takes a ttl in milliseconds (1 s or more; the server may round up to seconds).  [any] */
+/* A ttl is in milliseconds (1 s or more; the server may round up to seconds).  cache_get() appends
+ * the value to `out`; a version is never 0.  [any] */
 int cache_get(
     struct cache *c, const char *key, struct buf *out, uint64_t *ret_version,
     struct error *err); /* ERR_NOT_FOUND; *ret_version (may be NULL) for cache_replace() */
@@ -41,7 +45,9 @@ struct lease {
     int64_t held_until_ms; /* monotonic; counted from the sending of the last success, less 1.5 s */
 };
 
-/* ERR_EXISTS: another owner has it.  An own lease found in place is taken over.  [any] */
+/* `owner` is 1-32 bytes, one per process and start.  A ttl below 3 s counts as 3 s, because the
+ * server's clock ticks in seconds.  ERR_EXISTS: another owner has it.  An own lease found in place
+ * is taken over.  Releasing what is lost or gone is no error.  [any] */
 int lease_acquire(struct cache *c, struct lease *lease, const char *key, const char *owner,
                   int64_t ttl_ms, struct error *err);
 int lease_extend(struct cache *c, struct lease *lease, struct error *err); /* ERR_NOT_FOUND: lost */
