@@ -1,0 +1,28 @@
+/* Admin: what an operator asks of a running server.  Routes: /admin/info, /health/live,
+ * /health/ready, /metrics (OpenMetrics 1.0). */
+#ifndef HYPRXA_ADMIN_ADMIN_H
+#define HYPRXA_ADMIN_ADMIN_H
+
+#include "base/error.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct events;
+struct http_server;
+struct storage;
+struct timeseries;
+
+/* What the routes look at; outlives the server. */
+struct admin {
+    struct http_server *server;
+    struct storage *storage;
+    struct events *events;
+    struct timeseries *timeseries;
+    int64_t started_us;
+    atomic_bool ready; /* set when all is wired, cleared when stopping */
+};
+
+int admin_add_routes(struct admin *admin, struct http_server *server, struct error *err);
+
+#endif

@@ -1,0 +1,159 @@
+#include "admin/admin.h"
+
+#include "base/auto.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "events/events.h"
+#include "http/http.h"
+#include "http/streamer.h"
+#include "storage/storage.h"
+#include "timeseries/timeseries.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { INFO_MAX = 256 << 20, METRICS_MAX = 64 << 20 };
+
+static void info(struct http_request *r, void *ctx)
+{
+    struct admin *a = ctx;
+    AUTO(buf) out = BUF_INIT(INFO_MAX);
+    buf_append_lit(&out, "{\"status\":\"ok\",\"info\":[");
+    events_info(a->events, &out);
+    size_t before = out.len;
+    buf_append_char(&out, ',');
+    timeseries_info(a->timeseries, &out);
+    if (out.len == before + 1)
+        out.len = before; /* no manager is running */
+    buf_append_lit(&out, "]}");
+    http_respond_json(r, 200, &out);
+}
+
+static void live(struct http_request *r, void *ctx)
+{
+    static const char body[] = "{\"status\":\"OK\"}";
+    (void)ctx;
+    http_respond(r, 200, "application/json", body, sizeof body - 1);
+}
+
+static void ready(struct http_request *r, void *ctx)
+{
+    struct admin *a = ctx;
+    struct error err = ERROR_INIT;
+    if (!atomic_load(&a->ready)) {
+        http_add_header(r, "Retry-After", "1");
+        http_respond_detail(r, 503, "The server is starting or stopping.");
+    } else if (storage_ping(a->storage, &err)) {
+        http_respond_error(r, &err);
+    } else {
+        http_respond_ok(r);
+    }
+}
+
+/* --- /metrics --- */
+
+static void gauge(struct buf *out, const char *name, const char *help, uint64_t value)
+{
+    buf_printf(out, "# TYPE %s gauge\n# HELP %s %s\n%s %llu\n", name, name, help, name,
+               (unsigned long long)value);
+}
+
+static void counter(struct buf *out, const char *name, const char *help, uint64_t value)
+{
+    buf_printf(out, "# TYPE %s counter\n# HELP %s %s\n%s_total %llu\n", name, name, help, name,
+               (unsigned long long)value);
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long total = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f) {
+        if (fscanf(f, "%llu %llu", &total, &resident) != 2)
+            resident = 0;
+        fclose(f);
+    }
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void storage_metrics(struct storage *st, struct buf *out)
+{
+    struct storage_stats s;
+    storage_get_stats(st, &s);
+    counter(out, "hyprxa_storage_events", "Events committed.", s.events_committed);
+    counter(out, "hyprxa_storage_event_commits", "Transactions that committed them.",
+            s.event_commits);
+    counter(out, "hyprxa_storage_events_failed", "Events whose commit failed; they were refused.",
+            s.events_failed);
+    gauge(out, "hyprxa_storage_events_queued", "Events waiting for a commit.", s.events_queued);
+    counter(out, "hyprxa_storage_samples", "Samples made durable.", s.samples_stored);
+    counter(out, "hyprxa_storage_samples_duplicate", "Samples of a time already stored; dropped.",
+            s.samples_duplicate);
+    counter(out, "hyprxa_storage_samples_failed", "Samples lost to disk errors.", s.samples_failed);
+    gauge(out, "hyprxa_storage_samples_queued", "Samples not yet durable.", s.samples_queued);
+    gauge(out, "hyprxa_storage_bytes", "Size of the databases on disk.", s.bytes_on_disk);
+}
+
+static void streamer_metrics(struct streamer *streamer, struct buf *out)
+{
+    struct streamer_stats s;
+    streamer_get_stats(streamer, &s);
+    gauge(out, "hyprxa_streams", "Live streams.", s.streams);
+    gauge(out, "hyprxa_streams_parked", "Streams that hold a worker.", s.parked);
+    counter(out, "hyprxa_streams_opened", "Streams begun.", s.streams_total);
+    counter(out, "hyprxa_stream_deliveries", "Messages handed to sockets.", s.delivered);
+    counter(out, "hyprxa_stream_dropped", "Messages skipped for slow streams.", s.dropped);
+    counter(out, "hyprxa_stream_disconnected_slow", "Streams ended for being slow.",
+            s.disconnected_slow);
+    counter(out, "hyprxa_stream_bytes", "Bytes written to streams.", s.bytes);
+}
+
+static void metrics(struct http_request *r, void *ctx)
+{
+    struct admin *a = ctx;
+    AUTO(buf) out = BUF_INIT(METRICS_MAX);
+    buf_append_lit(&out, "# TYPE hyprxa info\n# HELP hyprxa The server.\n"
+                         "hyprxa_info{version=\"" HYPRXA_VERSION "\"} 1\n");
+    gauge(&out, "process_resident_memory_bytes", "Resident memory.", resident_bytes());
+    gauge(&out, "process_start_time_seconds", "Start, seconds since 1970.",
+          (uint64_t)(a->started_us / TIME_US_PER_SECOND));
+    counter(&out, "hyprxa_log_warnings", "Warnings logged.", log_count(LOG_LEVEL_WARNING));
+    counter(&out, "hyprxa_log_errors", "Errors logged.",
+            log_count(LOG_LEVEL_ERROR) + log_count(LOG_LEVEL_CRITICAL));
+    storage_metrics(a->storage, &out);
+    streamer_metrics(http_server_streamer(a->server), &out);
+    events_metrics(a->events, &out);
+    timeseries_metrics(a->timeseries, &out);
+    buf_append_lit(&out, "# EOF\n");
+    http_respond(r, 200, "application/openmetrics-text; version=1.0.0; charset=utf-8", out.data,
+                 out.len);
+}
+
+static const struct http_route routes[] = {
+    {.method = "GET",
+     .path = "/admin/info",
+     .handler = info,
+     .access = HTTP_ADMIN,
+     .summary = "State and counters of every manager"},
+    {.method = "GET",
+     .path = "/health/live",
+     .handler = live,
+     .access = HTTP_OPEN,
+     .summary = "The process answers"},
+    {.method = "GET",
+     .path = "/health/ready",
+     .handler = ready,
+     .access = HTTP_OPEN,
+     .summary = "The server can serve: its storage can be read and written"},
+    {.method = "GET",
+     .path = "/metrics",
+     .handler = metrics,
+     .access = HTTP_METRICS,
+     .summary = "Counters in OpenMetrics text"},
+};
+
+int admin_add_routes(struct admin *admin, struct http_server *server, struct error *err)
+{
+    return http_server_add_routes(server, routes, sizeof routes / sizeof *routes, admin, err);
+}

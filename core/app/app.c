@@ -1,0 +1,326 @@
+#include "app/app.h"
+
+#include "admin/admin.h"
+#include "app/access.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/message.h"
+#include "base/time.h"
+#include "broker/broker.h"
+#include "cache/cache.h"
+#include "events/events.h"
+#include "http/http.h"
+#include "http/sse.h"
+#include "http/streamer.h"
+#include "plugin_host/plugin_host.h"
+#include "storage/storage.h"
+#include "timeseries/timeseries.h"
+#include "topics/topics.h"
+#include "unitops/unitops.h"
+#include "users/users.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { HTTP_STOP_MS = 3000, PLUGIN_GRACE_MS = 1500, PATH_MAX_BYTES = 4096 };
+
+static const char logger[] = "hyprxa.app";
+
+struct app {
+    struct access access;
+    struct cache *cache;
+    struct storage *storage;
+    struct broker *broker;
+    struct http_server *server;
+    struct topics *topics;
+    struct unitops *unitops;
+    struct events *events;
+    struct timeseries *timeseries;
+    struct admin admin;
+    int lock_fd; /* of the data directory: one server each */
+};
+
+/* --- sources --- */
+
+/* Load the plugin of an enabled source and register it; on a problem the source is left out. */
+static int add_source(struct app *app, const struct settings *s, const struct source_config *config,
+                      struct buf *problems)
+{
+    struct error err = ERROR_INIT;
+    struct plugin *plugin = NULL;
+    char place[PATH_MAX_BYTES];
+    if (!config->enabled)
+        return 0;
+    source_config_place(config, "/plugin", place, sizeof place);
+    if (config->isolation_process) {
+        buf_printf(problems,
+                   "%s: source '%s': isolation 'process' is not offered by this version\n", place,
+                   config->name);
+        return ERR_UNSUPPORTED;
+    }
+    int rc = plugin_open(s->hyprxa_plugin_dir, config->plugin, &plugin, &err);
+    if (rc) {
+        buf_printf(problems, "%s: source '%s': plugin '%s': %s\n", place, config->name,
+                   config->plugin, err.message);
+        return rc;
+    }
+    rc = timeseries_add_source(app->timeseries, config, plugin, problems, &err);
+    plugin_unref(plugin);
+    return rc;
+}
+
+static int add_sources(struct app *app, const struct settings *s,
+                       const struct source_configs *sources, struct buf *problems)
+{
+    int result = 0;
+    for (size_t i = 0; i < sources->n; i++) {
+        int rc = add_source(app, s, &sources->items[i], problems);
+        if (rc)
+            result = rc;
+    }
+    return result;
+}
+
+static struct timeseries_options timeseries_options(const struct app *app, const struct settings *s)
+{
+    return (struct timeseries_options){
+        .storage = app->storage,
+        .broker = app->broker,
+        .cache = app->cache,
+        .streamer = app->server ? http_server_streamer(app->server) : NULL,
+        .channel = {.max_messages = (size_t)s->timeseries_maxlen,
+                    .max_bytes = (size_t)s->hyprxa_max_backlog,
+                    .disconnect_slow = strcmp(s->hyprxa_slow_subscriber, "disconnect") == 0},
+        .max_subscribers = (size_t)s->timeseries_max_subscribers,
+        .lock_ttl_ms = s->timeseries_lock_ttl_us / 1000,
+        .hash_hyprxa = strcmp(s->hyprxa_subscription_hash, "hyprxa") == 0,
+        .connect_timeout_ms = s->hyprxa_connect_timeout_us / 1000,
+        .stop_grace_ms = PLUGIN_GRACE_MS,
+    };
+}
+
+int app_check(const struct settings *settings, const struct source_configs *sources,
+              struct buf *problems, struct error *err)
+{
+    struct app app = {.lock_fd = -1};
+    struct timeseries_options options = timeseries_options(&app, settings);
+    int rc = access_check(settings, err);
+    if (rc)
+        buf_printf(problems, "%s\n", err->message);
+    int source_rc = timeseries_new(&options, &app.timeseries, err);
+    if (!source_rc)
+        source_rc = add_sources(&app, settings, sources, problems);
+    timeseries_free(app.timeseries);
+    return rc ? rc : source_rc;
+}
+
+/* --- back ends --- */
+
+/* Make the data directory and its parents; take its lock, so that two servers never share it. */
+static int open_data_dir(struct app *app, const char *dir, struct error *err)
+{
+    char path[PATH_MAX_BYTES];
+    if (strlen(dir) + sizeof "/hyprxa.lock" > sizeof path)
+        return error_set(err, ERR_INVALID, "the path of the data directory is too long");
+    for (size_t i = 1; i <= strlen(dir); i++) {
+        if (dir[i] != '/' && dir[i] != '\0')
+            continue;
+        memcpy(path, dir, i);
+        path[i] = '\0';
+        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+            return error_set_errno(err, errno, "cannot make the data directory '%s'", path);
+    }
+    snprintf(path, sizeof path, "%s/hyprxa.lock", dir);
+    app->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (app->lock_fd < 0)
+        return error_set_errno(err, errno, "cannot open '%s'", path);
+    if (flock(app->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return error_set(err, ERR_EXISTS, "the data directory '%s' is in use by another hyprxad",
+                         dir);
+    return 0;
+}
+
+static const char *first_set(const char *a, const char *b, const char *otherwise)
+{
+    return *a ? a : *b ? b : otherwise;
+}
+
+static int open_back_ends(struct app *app, const struct settings *s, struct error *err)
+{
+    char uri[PATH_MAX_BYTES + 32];
+    int rc = open_data_dir(app, s->hyprxa_data_dir, err);
+    if (rc)
+        return rc;
+    snprintf(uri, sizeof uri, "sqlite://%s/hyprxa.db", s->hyprxa_data_dir);
+    struct storage_options storage = {
+        .uri = first_set(s->hyprxa_storage, s->mongodb_connection_uri, uri),
+        .flush_interval_us = s->timeseries_flush_interval_us,
+        .max_queued_events = (size_t)s->events_max_buffered_events,
+        .expire_after_us = s->timeseries_expire_after_us,
+    };
+    rc = storage_open(&storage, &app->storage, err);
+    if (!rc)
+        rc = cache_open(first_set(s->hyprxa_cache, s->memcached_connection_uri, "memory:"),
+                        &app->cache, err);
+    struct broker_options broker = {
+        .uri = first_set(s->hyprxa_broker, s->rabbitmq_connection_uri, "memory:"),
+        .exchange_names = {s->events_exchange, s->timeseries_exchange},
+    };
+    return rc ? rc : broker_open(&broker, &app->broker, err);
+}
+
+/* --- services --- */
+
+static int open_server(struct app *app, const struct settings *s, struct error *err)
+{
+    struct http_options options = {
+        .listen = (const char *const *)s->hyprxa_listen.items,
+        .n_listen = s->hyprxa_listen.n,
+        .workers = (unsigned)s->hyprxa_workers,
+        .max_body = (size_t)s->hyprxa_max_body,
+        .allow_origins = (const char *const *)s->hyprxa_allow_origins.items,
+        .n_allow_origins = s->hyprxa_allow_origins.n,
+    };
+    int rc = access_open(&app->access, s, err);
+    if (rc)
+        return rc;
+    access_set_hooks(&app->access, &options);
+    return http_server_new(&options, &app->server, err);
+}
+
+static int open_services(struct app *app, const struct settings *s, struct error *err)
+{
+    struct timeseries_options series = timeseries_options(app, s);
+    struct unitops_sources sources = {.known = timeseries_source_known,
+                                      .permitted = timeseries_sources_permitted,
+                                      .map = timeseries_map_subscription};
+    int rc = topics_new(app->storage, &app->topics, err);
+    struct events_options events = {
+        .storage = app->storage,
+        .broker = app->broker,
+        .topics = app->topics,
+        .streamer = http_server_streamer(app->server),
+        .channel = {.max_messages = (size_t)s->events_maxlen,
+                    .max_bytes = (size_t)s->hyprxa_max_backlog,
+                    .disconnect_slow = strcmp(s->hyprxa_slow_subscriber, "disconnect") == 0},
+        .max_subscribers = (size_t)s->events_max_subscribers,
+    };
+    if (!rc)
+        rc = events_new(&events, &app->events, err);
+    if (!rc)
+        rc = timeseries_new(&series, &app->timeseries, err);
+    if (rc)
+        return rc;
+    sources.ctx = app->timeseries;
+    rc = unitops_new(app->storage, &sources, &app->unitops, err);
+    if (!rc)
+        timeseries_set_unitops(app->timeseries, app->unitops);
+    return rc;
+}
+
+static int add_routes(struct app *app, struct error *err)
+{
+    int rc = users_add_routes(app->server, err);
+    if (!rc)
+        rc = topics_add_routes(app->topics, app->server, err);
+    if (!rc)
+        rc = events_add_routes(app->events, app->server, err);
+    if (!rc)
+        rc = unitops_add_routes(app->unitops, app->server, err);
+    if (!rc)
+        rc = timeseries_add_routes(app->timeseries, app->server, err);
+    if (!rc)
+        rc = admin_add_routes(&app->admin, app->server, err);
+    return rc;
+}
+
+static int hold_source_scopes(struct app *app, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < timeseries_source_count(app->timeseries) && !rc; i++) {
+        struct string_list scopes = timeseries_source_scopes(app->timeseries, i);
+        rc = auth_add_scopes(app->access.auth, &scopes, err);
+    }
+    return rc;
+}
+
+int app_start(const struct settings *settings, const struct source_configs *sources,
+              struct buf *problems, struct app **ret, struct error *err)
+{
+    struct app *app = calloc(1, sizeof *app);
+    if (!app)
+        return error_set(err, ERR_NOMEM, "out of memory");
+    app->lock_fd = -1;
+    message_set_encoder(MESSAGE_SSE, sse_encode_chunk);
+    message_set_encoder(MESSAGE_SSE_UNCHUNKED, sse_encode_plain);
+    int rc = open_back_ends(app, settings, err);
+    if (!rc)
+        rc = open_server(app, settings, err);
+    if (!rc)
+        rc = open_services(app, settings, err);
+    if (!rc) {
+        add_sources(app, settings, sources, problems); /* the good ones run all the same */
+        rc = hold_source_scopes(app, err);
+    }
+    if (!rc) {
+        app->admin.server = app->server;
+        app->admin.storage = app->storage;
+        app->admin.events = app->events;
+        app->admin.timeseries = app->timeseries;
+        app->admin.started_us = time_now_us();
+        rc = add_routes(app, err);
+    }
+    if (!rc)
+        rc = http_server_start(app->server, err);
+    if (rc) {
+        app_stop(app);
+        return rc;
+    }
+    timeseries_start(app->timeseries);
+    if (app->access.debug)
+        log_warning(logger, "debug authentication: every request is admin, without any password%s",
+                    app->access.loopback_only ? "; reachable from this machine only"
+                                              : ", and the server is reachable from elsewhere");
+    atomic_store(&app->admin.ready, true);
+    *ret = app;
+    return 0;
+}
+
+unsigned app_port(const struct app *app, size_t i)
+{
+    return http_server_port(app->server, i);
+}
+
+bool app_stop(struct app *app)
+{
+    atomic_store(&app->admin.ready, false);
+    if (app->server)
+        http_server_stop(app->server, HTTP_STOP_MS);
+    timeseries_stop(app->timeseries);
+    events_stop(app->events);
+    if (app->storage)
+        storage_stop(app->storage);
+    if (app->broker)
+        broker_stop(app->broker);
+    if (plugin_host_has_abandoned())
+        return false; /* a thread of a plugin may still use anything: free nothing */
+    timeseries_free(app->timeseries);
+    events_free(app->events);
+    unitops_free(app->unitops);
+    topics_free(app->topics);
+    http_server_free(app->server);
+    broker_close(app->broker);
+    cache_close(app->cache);
+    storage_close(app->storage);
+    access_close(&app->access);
+    if (app->lock_fd >= 0)
+        close(app->lock_fd);
+    free(app);
+    return true;
+}

@@ -1,0 +1,291 @@
+/* /events/...: contract 1.5. */
+#include "auth/auth.h"
+#include "base/auto.h"
+#include "base/json.h"
+#include "base/json_schema.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "events/events.h"
+#include "events/events_priv.h"
+#include "feeds/feeds.h"
+#include "http/http.h"
+#include "http/table.h"
+#include "http/time_range.h"
+#include "storage/storage.h"
+#include "topics/topics.h"
+
+#include <string.h>
+
+enum { PUBLISH_BODY_MAX = 256 << 10, QUERY_MAX = 256 << 20 };
+
+static const char logger[] = "hyprxa.events";
+
+/* --- publish --- */
+
+/* The optional routing key of the body; *ret is NULL when absent or empty. */
+static void read_routing_key(struct http_request *r, const char *topic, const char **ret,
+                             char full_key[EVENT_KEY_MAX + 1])
+{
+    struct error err = ERROR_INIT;
+    const char *key = http_body_string(r, "routing_key", false);
+    *ret = key && *key ? key : NULL;
+    if (topic && event_publish_key(topic, *ret, full_key, &err))
+        http_invalid_at(r, "body", "routing_key", err.message, "value_error");
+}
+
+static int check_payload(struct events *e, const char *topic_name, struct json_object *payload,
+                         struct error *err)
+{
+    struct topic *topic = NULL;
+    int rc = topics_get(e->options.topics, topic_name, &topic, err);
+    if (rc)
+        return rc;
+    rc = json_schema_validate(topic->schema, payload, err);
+    topic_unref(topic);
+    if (rc)
+        atomic_fetch_add(&e->refused_schema, 1);
+    return rc;
+}
+
+static void answer_append(struct http_request *r, struct events *e, int rc, struct error *err)
+{
+    switch (rc) {
+    case 0:
+        atomic_fetch_add_explicit(&e->accepted, 1, memory_order_relaxed);
+        http_respond_ok(r);
+        return;
+    case ERR_AGAIN:
+        atomic_fetch_add(&e->refused_full, 1);
+        error_set(err, ERR_AGAIN, "Event storage is full.");
+        http_respond_error(r, err);
+        return;
+    default:
+        atomic_fetch_add(&e->refused_error, 1);
+        log_error(logger, "an event was not stored: %s", err->message);
+        http_respond_error(r, err);
+    }
+}
+
+static void publish(struct http_request *r, void *ctx)
+{
+    struct events *e = ctx;
+    struct error err = ERROR_INIT;
+    char full_key[EVENT_KEY_MAX + 1];
+    struct storage_event event = {.full_key = full_key};
+
+    event.topic = http_body_string(r, "topic", true);
+    read_routing_key(r, event.topic, &event.routing_key, full_key);
+    struct json_object *payload = http_body_object(r, "payload");
+    if (http_respond_if_invalid(r))
+        return;
+    event.payload = http_body_span(r, "payload", &event.payload_len);
+
+    int rc = check_payload(e, event.topic, payload, &err);
+    if (rc == ERR_INVALID || rc == ERR_LIMIT) {
+        http_respond_detail(r, 400, err.message);
+        return;
+    }
+    if (rc) {
+        http_respond_error(r, &err);
+        return;
+    }
+    const struct user *user = http_user(r);
+    event.posted_by = user ? user->username : NULL;
+    if (!event.routing_key)
+        event.routing_key = event.topic;
+    event.time_us = time_now_us();
+    struct message_id id;
+    rc = storage_event_append(e->options.storage, &event,
+                              time_monotonic_ms() + e->options.publish_timeout_ms, &id, &err);
+    answer_append(r, e, rc, &err);
+}
+
+/* --- stream --- */
+
+/* The topic must exist; answers and returns false otherwise. */
+static bool topic_exists(struct events *e, struct http_request *r, const char *name)
+{
+    struct error err = ERROR_INIT;
+    struct topic *topic = NULL;
+    if (topics_get(e->options.topics, name, &topic, &err)) {
+        http_respond_error(r, &err);
+        return false;
+    }
+    topic_unref(topic);
+    return true;
+}
+
+static void stream(struct http_request *r, void *ctx)
+{
+    struct events *e = ctx;
+    struct error err = ERROR_INIT;
+    char key[EVENT_KEY_MAX + 1];
+    const char *topic = http_path_param(r, "topic");
+    if (event_bind_key(topic, http_query(r, "routingKey"), key, &err))
+        http_invalid_at(r, "query", "routingKey", err.message, "value_error");
+    if (http_respond_if_invalid(r) || !topic_exists(e, r, topic))
+        return;
+    const char *keys[] = {key};
+    bool used;
+    if (feeds_stream_sse(e->feeds, r, keys, 1, NULL, &used, &err))
+        log_info(logger, "no stream of '%s': %s", key, err.message);
+}
+
+/* --- reading back --- */
+
+static void last(struct http_request *r, void *ctx)
+{
+    struct events *e = ctx;
+    struct error err = ERROR_INIT;
+    AUTO(buf) out = BUF_INIT(QUERY_MAX);
+    const char *topic = http_path_param(r, "topic");
+    if (!topic_exists(e, r, topic))
+        return;
+    int rc = storage_event_last(e->options.storage, topic, http_query(r, "routingKey"), &out, &err);
+    if (rc == ERR_NOT_FOUND)
+        error_set(&err, rc, "No events found matching criteria.");
+    if (rc)
+        http_respond_error(r, &err);
+    else
+        http_respond_json(r, 200, &out);
+}
+
+static void query(struct http_request *r, void *ctx)
+{
+    struct events *e = ctx;
+    struct error err = ERROR_INIT;
+    size_t n = 0;
+    AUTO(buf) out = BUF_INIT(QUERY_MAX);
+    const char *topic = http_path_param(r, "topic");
+    const char *regex = http_query(r, "routingKey");
+    if (!regex)
+        http_invalid_at(r, "query", "routingKey", "field required", "value_error.missing");
+    if (http_respond_if_invalid(r) || !topic_exists(e, r, topic))
+        return;
+    buf_append_lit(&out, "{\"items\":[");
+    int rc = storage_event_query(e->options.storage, topic, regex, &out, &n, &err);
+    buf_append_lit(&out, "]}");
+    if (rc == 0 && n == 0)
+        rc = error_set(&err, ERR_NOT_FOUND, "No events found matching criteria.");
+    if (rc)
+        http_respond_error(r, &err);
+    else
+        http_respond_json(r, 200, &out);
+}
+
+static void write_row(struct table *t, const struct storage_event_row *row)
+{
+    table_time(t, row->time_us);
+    if (row->posted_by)
+        table_text(t, row->posted_by, strlen(row->posted_by));
+    else
+        table_null(t);
+    table_text(t, row->topic, strlen(row->topic));
+    table_text(t, row->routing_key, strlen(row->routing_key));
+    /* A JSON string in every format, as the original's rows have it. */
+    table_text(t, row->payload, row->payload_len);
+}
+
+static void send_rows(struct http_request *r, enum table_format format,
+                      struct storage_event_cursor *cursor)
+{
+    static const char *const columns[] = {"timestamp", "posted_by", "topic", "routing_key",
+                                          "payload"};
+    struct error err = ERROR_INIT;
+    struct storage_event_row row;
+    struct table t;
+    if (table_begin(&t, r, format))
+        return;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+        table_text(&t, columns[i], strlen(columns[i]));
+    int rc = 1;
+    if (table_end_row(&t) == 0)
+        while ((rc = storage_event_next(cursor, &row, &err)) > 0) {
+            write_row(&t, &row);
+            if (table_end_row(&t))
+                break;
+        }
+    if (rc < 0)
+        log_error(logger, "a download of events broke off: %s", err.message);
+    table_finish(&t, rc == 0);
+}
+
+static void recorded(struct http_request *r, void *ctx)
+{
+    struct events *e = ctx;
+    struct error err = ERROR_INIT;
+    enum table_format format;
+    struct http_time_range range;
+    struct storage_event_cursor *cursor = NULL;
+    if (!http_query_time_range(r, &range))
+        return;
+    if (!table_negotiate(http_header(r, "Accept"), &format)) {
+        http_respond_detail(r, 415, "Unsupported Media Type");
+        return;
+    }
+    int rc = storage_event_range(e->options.storage, http_path_param(r, "topic"),
+                                 http_query(r, "routingKey"), range.start_us, range.end_us, &cursor,
+                                 &err);
+    if (rc) {
+        http_respond_error(r, &err);
+        return;
+    }
+    send_rows(r, format, cursor);
+    storage_event_cursor_close(cursor);
+}
+
+static void restart(struct http_request *r, void *ctx)
+{
+    struct events *e = ctx;
+    feeds_end_all(e->feeds, "The event manager was restarted.");
+    http_respond_ok(r);
+}
+
+static const char *const publish_members[] = {"payload", NULL};
+
+static const struct http_route routes[] = {
+    {.method = "POST",
+     .path = "/events/publish",
+     .handler = publish,
+     .access = HTTP_WRITE,
+     .body = HTTP_BODY_JSON,
+     .max_body = PUBLISH_BODY_MAX,
+     .body_members = publish_members,
+     .summary = "Publish an event; OK means durable"},
+    {.method = "GET",
+     .path = "/events/{topic}/stream",
+     .handler = stream,
+     .access = HTTP_READ,
+     .summary = "Events as they are published, by SSE"},
+    {.method = "GET",
+     .path = "/events/{topic}/last",
+     .handler = last,
+     .access = HTTP_READ,
+     .summary = "The newest event of a topic or key"},
+    {.method = "GET",
+     .path = "/events/{topic}/query",
+     .handler = query,
+     .access = HTTP_READ,
+     .summary = "The newest event of every key that matches a regular expression"},
+    {.method = "GET",
+     .path = "/events/{topic}/recorded",
+     .handler = recorded,
+     .access = HTTP_READ,
+     .summary = "Stored events of a time range, as a file"},
+    {.method = "POST",
+     .path = "/events/admin/manager/restart",
+     .handler = restart,
+     .access = HTTP_ADMIN,
+     .summary = "End all event streams and start anew"},
+    {.method = "GET", /* what the existing client sends */
+     .path = "/events/admin/manager/restart",
+     .handler = restart,
+     .access = HTTP_ADMIN,
+     .changes_state = true,
+     .summary = "End all event streams and start anew"},
+};
+
+int events_add_routes(struct events *e, struct http_server *server, struct error *err)
+{
+    return http_server_add_routes(server, routes, sizeof routes / sizeof *routes, e, err);
+}

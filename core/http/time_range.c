@@ -1,0 +1,40 @@
+#include "http/time_range.h"
+
+#include "base/time.h"
+#include "http/http.h"
+
+#include <stddef.h>
+
+enum { DEFAULT_RANGE_S = 3600 };
+
+/* False: answered.  The contract has one string for every unreadable time. */
+static bool read_time(struct http_request *r, const char *const *names, const char *zone,
+                      int64_t now_us, int64_t *ret_us)
+{
+    struct error err = ERROR_INIT;
+    const char *text = http_query_any(r, names);
+    int rc = text ? time_parse(text, zone, now_us, ret_us, &err) : 0;
+    if (rc == ERR_INVALID)
+        http_respond_detail(r, 422, "Unprocessable Entity");
+    else if (rc)
+        http_respond_detail(r, 422, err.message);
+    return rc == 0;
+}
+
+bool http_query_time_range(struct http_request *r, struct http_time_range *ret)
+{
+    static const char *const start_names[] = {"startTime", "start_time", NULL};
+    static const char *const end_names[] = {"endTime", "end_time", NULL};
+    const char *zone = http_query(r, "timezone");
+    int64_t now_us = time_now_us();
+    ret->start_us = now_us - DEFAULT_RANGE_S * TIME_US_PER_SECOND;
+    ret->end_us = now_us;
+    if (!read_time(r, start_names, zone, now_us, &ret->start_us) ||
+        !read_time(r, end_names, zone, now_us, &ret->end_us))
+        return false;
+    if (ret->start_us > ret->end_us) {
+        http_respond_detail(r, 422, "startTime must not be after endTime.");
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,18 @@
+/* The time range of a query: `startTime`, `endTime` and `timezone`, with the client's aliases. */
+#ifndef HYPRXA_HTTP_TIME_RANGE_H
+#define HYPRXA_HTTP_TIME_RANGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct http_request;
+
+struct http_time_range {
+    int64_t start_us, end_us; /* both inclusive, start <= end */
+};
+
+/* Defaults: an hour ago, and now.  False: a time or zone could not be read, or the start is after
+ * the end; the 422 was sent.  [worker] */
+bool http_query_time_range(struct http_request *r, struct http_time_range *ret);
+
+#endif

@@ -1,0 +1,33 @@
+/* Documents by name, compiled once and shared by requests: what topics and unitops keep in memory.
+ *
+ * An entry is built from the stored document at its first use and dropped when the document is saved
+ * or the cache is full.  A build that raced with a save is handed out but not kept.  [any] */
+#ifndef HYPRXA_STORAGE_DOCUMENT_CACHE_H
+#define HYPRXA_STORAGE_DOCUMENT_CACHE_H
+
+#include "base/error.h"
+#include "storage/storage.h"
+
+#include <stddef.h>
+
+struct document_cache;
+
+struct document_cache_type {
+    enum storage_collection collection;
+    /* Make the shared object of a document (borrowed), with one reference for the caller. */
+    int (*build)(const char *key, struct json_object *document, void **ret, struct error *err);
+    void (*ref)(void *object);
+    void (*unref)(void *object);
+};
+
+int document_cache_new(struct storage *st, const struct document_cache_type *type,
+                       size_t max_entries, struct document_cache **ret, struct error *err);
+void document_cache_free(struct document_cache *c);
+
+/* *ret is the caller's to unref.  ERR_NOT_FOUND and the storage's errors; 404s are not cached. */
+int document_cache_get(struct document_cache *c, const char *key, void **ret, struct error *err);
+/* Save through the cache: stored first, then forgotten here. */
+int document_cache_save(struct document_cache *c, const char *key, struct json_object *document,
+                        struct error *err);
+
+#endif

@@ -1,0 +1,352 @@
+/* The manager of a source: its life, who holds which series, and the data thread. */
+#include "base/auto.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "broker/broker.h"
+#include "feeds/feeds.h"
+#include "storage/storage.h"
+#include "timeseries/timeseries_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LIVE_BATCH = 256, LIVE_BODY_MAX = 16 << 20, STORE_WAIT_MS = 1000, NOTICE_MAX = 1 << 20 };
+
+static const char logger[] = "hyprxa.timeseries";
+
+/* --- life --- */
+
+int manager_open(struct source *s, struct manager **ret, struct error *err)
+{
+    struct manager *m = calloc(1, sizeof *m);
+    if (!m)
+        return error_set(err, ERR_NOMEM, "out of memory");
+    atomic_init(&m->refs, 1);
+    lock_init(&m->control);
+    lock_init(&m->lock);
+    cond_init(&m->wake);
+    map_init(&m->entries);
+    m->source = s;
+    m->created_us = time_now_us();
+    m->dropped = true; /* what is recorded is subscribed by the control thread's first round */
+    for (size_t i = 0; i < s->n_recorded; i++) {
+        struct manager_entry *e = manager_entry_locked(m, s->recorded[i]);
+        if (!e) {
+            manager_unref(m);
+            return error_set(err, ERR_NOMEM, "out of memory");
+        }
+        e->recorded = true;
+    }
+    int rc = thread_start(&m->control_thread, "source-control", manager_control_run, m, err);
+    if (rc) {
+        manager_unref(m);
+        return rc;
+    }
+    *ret = m;
+    return 0;
+}
+
+struct manager *manager_ref(struct manager *m)
+{
+    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+    return m;
+}
+
+static void entry_free(void *value)
+{
+    struct manager_entry *e = value;
+    series_unref(e->series);
+    free(e);
+}
+
+void manager_unref(struct manager *m)
+{
+    if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    integration_free(m->integration);
+    map_release(&m->entries, entry_free);
+    pthread_cond_destroy(&m->wake);
+    pthread_mutex_destroy(&m->lock);
+    pthread_mutex_destroy(&m->control);
+    free(m);
+}
+
+static bool hold_of_manager(void *manager, void *hold)
+{
+    const struct hold *h = hold;
+    for (size_t i = 0; i < h->n_parts; i++)
+        if (h->parts[i].manager == manager)
+            return true;
+    return false;
+}
+
+void manager_close(struct manager *m)
+{
+    pthread_mutex_lock(&m->lock);
+    bool again = m->closing;
+    m->closing = true;
+    pthread_cond_broadcast(&m->wake);
+    pthread_mutex_unlock(&m->lock);
+    if (again)
+        return;
+    feeds_end_where(m->source->owner->feeds, hold_of_manager, m, "The source was stopped.");
+    pthread_join(m->control_thread, NULL);
+    pthread_mutex_lock(&m->control);
+    struct integration *in = m->integration;
+    pthread_mutex_unlock(&m->control);
+    if (!in)
+        return;
+    integration_close(in); /* publishers return; the data thread takes what is queued, then ends */
+    pthread_join(m->data_thread, NULL);
+    for (struct map_entry *e = map_next(&m->entries, NULL); e; e = map_next(&m->entries, e)) {
+        struct manager_entry *entry = e->value;
+        if (entry->lease.key[0])
+            lease_release(m->source->owner->options.cache, &entry->lease, NULL);
+    }
+}
+
+/* --- holding series --- */
+
+struct manager_entry *manager_entry_locked(struct manager *m, struct series *series)
+{
+    struct manager_entry *e = map_get(&m->entries, series->canonical, series->canonical_len);
+    if (e)
+        return e;
+    e = calloc(1, sizeof *e);
+    if (!e)
+        return NULL;
+    if (map_set(&m->entries, series->canonical, series->canonical_len, e, NULL)) {
+        free(e);
+        return NULL;
+    }
+    e->series = series_ref(series);
+    e->idle_since_ms = time_monotonic_ms();
+    return e;
+}
+
+/* Count a user on each series; those not subscribed are marked and gathered in `todo`. */
+static int hold_locked(struct manager *m, struct series *const *series, size_t n,
+                       struct manager_entry **todo, size_t *ret_n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!manager_entry_locked(m, series[i]))
+            return ERR_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        struct manager_entry *e = manager_entry_locked(m, series[i]);
+        e->users++;
+        atomic_fetch_add(&e->series->watchers, 1);
+        if (!e->subscribed) {
+            e->subscribed = true;
+            todo[(*ret_n)++] = e;
+        }
+    }
+    return 0;
+}
+
+int manager_acquire(struct manager *m, struct series *const *series, size_t n, struct error *err)
+{
+    size_t n_todo = 0;
+    struct manager_entry **todo = calloc(n ? n : 1, sizeof *todo);
+    if (!todo)
+        return error_set(err, ERR_NOMEM, "out of memory");
+    pthread_mutex_lock(&m->control);
+    int rc = manager_ensure_integration(m, err);
+    if (!rc) {
+        pthread_mutex_lock(&m->lock);
+        rc = hold_locked(m, series, n, todo, &n_todo);
+        pthread_mutex_unlock(&m->lock);
+        if (rc)
+            error_set(err, rc, "out of memory");
+    }
+    if (!rc && n_todo) {
+        rc = manager_subscribe(m, todo, n_todo, err);
+        if (rc)
+            manager_release(m, series, n);
+    }
+    pthread_mutex_unlock(&m->control);
+    free(todo);
+    return rc;
+}
+
+void manager_release(struct manager *m, struct series *const *series, size_t n)
+{
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < n; i++) {
+        struct manager_entry *e =
+            map_get(&m->entries, series[i]->canonical, series[i]->canonical_len);
+        atomic_fetch_sub(&series[i]->watchers, 1);
+        if (e && --e->users == 0)
+            e->idle_since_ms = time_monotonic_ms();
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
+bool hold_wants(void *series_set, void *hold)
+{
+    const struct series_set *set = series_set;
+    const struct hold *h = hold;
+    for (size_t p = 0; p < h->n_parts; p++)
+        for (size_t i = 0; i < h->parts[p].n; i++)
+            for (size_t k = 0; k < set->n; k++)
+                if (h->parts[p].series[i] == set->series[k])
+                    return true;
+    return false;
+}
+
+/* --- data: storage, then whoever watches --- */
+
+/* {"subscription":…,"items":[{"timestamp":…,"value":…},…]} of one run. */
+static int write_message(struct buf *out, const struct sample_block *block,
+                         const struct sample_run *run, bool with_quality)
+{
+    static const char *const qualities[] = {"good", "uncertain", "bad"};
+    char time[TIME_ISO_SIZE];
+    buf_append_lit(out, "{\"subscription\":");
+    buf_append(out, run->series->json, run->series->json_len);
+    buf_append_lit(out, ",\"items\":[");
+    for (uint32_t i = 0; i < run->n; i++) {
+        const struct sample *s = &block->samples[run->first + i];
+        buf_append_str(out, i ? ",{\"timestamp\":\"" : "{\"timestamp\":\"");
+        buf_append(out, time, time_format_iso(s->time_us, time));
+        buf_append_lit(out, "\",\"value\":");
+        value_write_json(out, &s->value);
+        if (with_quality && s->quality != QUALITY_GOOD && s->quality <= QUALITY_BAD)
+            buf_printf(out, ",\"quality\":\"%s\"", qualities[s->quality]);
+        buf_append_char(out, '}');
+    }
+    buf_append_lit(out, "]}");
+    return out->failed ? ERR_LIMIT : 0;
+}
+
+struct live_batch {
+    const char *keys[LIVE_BATCH];
+    struct message *messages[LIVE_BATCH];
+    size_t n;
+};
+
+static void send_live(struct manager *m, struct live_batch *batch)
+{
+    size_t taken = 0;
+    if (batch->n)
+        broker_publish(m->source->owner->options.broker, BROKER_TIMESERIES, batch->keys,
+                       batch->messages, batch->n, &taken);
+    atomic_fetch_add_explicit(&m->published, taken, memory_order_relaxed);
+    if (taken < batch->n)
+        atomic_fetch_add_explicit(&m->lost_broker, batch->n - taken, memory_order_relaxed);
+    for (size_t i = 0; i < batch->n; i++)
+        message_unref(batch->messages[i]);
+    batch->n = 0;
+}
+
+static void publish_live(struct manager *m, const struct sample_block *block, struct buf *body)
+{
+    struct timeseries *ts = m->source->owner;
+    struct live_batch batch = {.n = 0};
+    for (size_t i = 0; i < block->n_runs; i++) {
+        const struct sample_run *run = &block->runs[i];
+        if (atomic_load_explicit(&run->series->watchers, memory_order_relaxed) == 0 &&
+            !broker_wanted(ts->options.broker, BROKER_TIMESERIES, run->series->routing_key))
+            continue;
+        struct message_id id = {
+            storage_origin(ts->options.storage), storage_epoch(ts->options.storage),
+            atomic_fetch_add_explicit(&ts->sequence, 1, memory_order_relaxed) + 1};
+        buf_clear(body);
+        struct message *message =
+            write_message(body, block, run, !ts->options.hash_hyprxa) || run->n == 0
+                ? NULL
+                : message_new(&id, block->samples[run->first].time_us, body->data, body->len);
+        if (!message) {
+            atomic_fetch_add_explicit(&m->lost_broker, 1, memory_order_relaxed);
+            continue;
+        }
+        batch.keys[batch.n] = run->series->routing_key;
+        batch.messages[batch.n++] = message;
+        if (batch.n == LIVE_BATCH)
+            send_live(m, &batch);
+    }
+    send_live(m, &batch);
+}
+
+/* Storage that is full holds the data thread, whose queue fills, which holds the plugin. */
+static void store(struct manager *m, struct sample_block *block)
+{
+    struct error err = ERROR_INIT;
+    int rc;
+    do
+        rc = storage_samples_append(m->source->owner->options.storage, block,
+                                    time_monotonic_ms() + STORE_WAIT_MS, &err);
+    while (rc == ERR_AGAIN);
+    atomic_fetch_add_explicit(rc ? &m->lost_storage : &m->stored, block->n_samples,
+                              memory_order_relaxed);
+    if (rc)
+        log_error(logger, "source '%s': %zu samples were not stored: %s", m->source->name,
+                  block->n_samples, err.message);
+}
+
+static void send_notice(struct manager *m, const struct integration_item *item, bool stale)
+{
+    struct series_set set = {item->series, item->n_series};
+    AUTO(buf) json = BUF_INIT(NOTICE_MAX);
+    buf_printf(&json, "{\"stale\":%s,\"subscriptions\":[", stale ? "true" : "false");
+    for (size_t i = 0; i < item->n_series; i++) {
+        if (i)
+            buf_append_char(&json, ',');
+        buf_append(&json, item->series[i]->json, item->series[i]->json_len);
+    }
+    buf_append_lit(&json, "]}");
+    if (!json.failed)
+        feeds_notice_where(m->source->owner->feeds, hold_wants, &set, "stale", json.data, json.len);
+}
+
+static void mark_dropped(struct manager *m, const struct integration_item *item)
+{
+    log_warning(logger, "source '%s' dropped %zu subscription(s), first %s: %s", m->source->name,
+                item->n_series, item->n_series ? item->series[0]->canonical : "none",
+                item->why.message);
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < item->n_series; i++) {
+        struct manager_entry *e =
+            map_get(&m->entries, item->series[i]->canonical, item->series[i]->canonical_len);
+        if (e)
+            e->subscribed = false;
+    }
+    m->dropped = true;
+    pthread_cond_broadcast(&m->wake);
+    pthread_mutex_unlock(&m->lock);
+}
+
+void *manager_data_run(void *manager)
+{
+    struct manager *m = manager;
+    struct integration *in = atomic_load(&m->visible);
+    struct integration_item item = {0};
+    struct buf body = BUF_INIT(LIVE_BODY_MAX);
+    for (;;) {
+        int rc = integration_take(in, INT64_MAX, &item);
+        if (rc == ERR_CLOSED)
+            break;
+        if (rc)
+            continue;
+        switch (item.news) {
+        case INTEGRATION_BLOCK:
+            store(m, item.block);
+            if (!(item.block->flags & SAMPLE_BLOCK_HISTORY))
+                publish_live(m, item.block, &body);
+            break;
+        case INTEGRATION_DROPPED:
+            mark_dropped(m, &item);
+            break;
+        case INTEGRATION_STALE:
+        case INTEGRATION_FRESH:
+            send_notice(m, &item, item.news == INTEGRATION_STALE);
+            break;
+        case INTEGRATION_FAILED:
+            log_error(logger, "source '%s': %s", m->source->name, item.why.message);
+            break;
+        }
+        integration_item_release(&item);
+    }
+    buf_release(&body);
+    return NULL;
+}

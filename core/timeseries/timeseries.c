@@ -1,0 +1,350 @@
+/* The service as a whole: its life, /admin/info and /metrics. */
+#include "timeseries/timeseries.h"
+
+#include "base/auto.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "broker/broker.h"
+#include "feeds/feeds.h"
+#include "storage/storage.h"
+#include "timeseries/timeseries_priv.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void hold_free(struct hold *h)
+{
+    for (size_t p = 0; p < h->n_parts; p++) {
+        struct hold_part *part = &h->parts[p];
+        for (size_t i = 0; i < part->n; i++)
+            series_unref(part->series[i]);
+        free(part->series);
+        manager_unref(part->manager);
+    }
+    free(h->parts);
+    free(h);
+}
+
+void hold_release(struct hold *h)
+{
+    for (size_t p = 0; p < h->n_parts; p++)
+        manager_release(h->parts[p].manager, h->parts[p].series, h->parts[p].n);
+    hold_free(h);
+}
+
+static void feed_closed(void *ctx, void *tag)
+{
+    (void)ctx;
+    hold_release(tag);
+}
+
+int timeseries_new(const struct timeseries_options *options, struct timeseries **ret,
+                   struct error *err)
+{
+    struct timeseries *ts = calloc(1, sizeof *ts);
+    if (!ts)
+        return error_set(err, ERR_NOMEM, "out of memory");
+    ts->options = *options;
+    if (!ts->options.lock_ttl_ms)
+        ts->options.lock_ttl_ms = 5000;
+    if (!ts->options.initial_backoff_ms)
+        ts->options.initial_backoff_ms = 1000;
+    if (!ts->options.max_backoff_ms)
+        ts->options.max_backoff_ms = 30000;
+    digest_uuid4(ts->owner);
+    struct feeds_options feeds = {.broker = options->broker,
+                                  .exchange = BROKER_TIMESERIES,
+                                  .streamer = options->streamer,
+                                  .channel = options->channel,
+                                  .max_subscribers = options->max_subscribers,
+                                  .name = "series-feeds",
+                                  .closed = feed_closed,
+                                  .ctx = ts};
+    int rc = feeds_new(&feeds, &ts->feeds, err);
+    if (rc) {
+        free(ts);
+        return rc;
+    }
+    *ret = ts;
+    return 0;
+}
+
+void timeseries_set_unitops(struct timeseries *ts, struct unitops *unitops)
+{
+    ts->unitops = unitops;
+}
+
+void timeseries_stop(struct timeseries *ts)
+{
+    if (!ts || atomic_exchange(&ts->stopping, true))
+        return;
+    timeseries_close_sources(ts);
+    feeds_end_all(ts->feeds, "The server is stopping.");
+}
+
+void timeseries_free(struct timeseries *ts)
+{
+    if (!ts)
+        return;
+    feeds_free(ts->feeds);
+    timeseries_free_sources(ts);
+    free(ts);
+}
+
+/* --- /admin/info: contract 12 --- */
+
+struct subscriber_walk {
+    struct buf *out;
+    struct manager *manager;
+    size_t n;
+};
+
+static size_t series_held(const struct hold *h, const struct manager *m)
+{
+    for (size_t i = 0; i < h->n_parts; i++)
+        if (h->parts[i].manager == m)
+            return h->parts[i].n;
+    return 0;
+}
+
+static long long uptime_s(int64_t created_us)
+{
+    return (long long)((time_now_us() - created_us) / TIME_US_PER_SECOND);
+}
+
+static void add_subscriber(void *ctx, void *tag, int64_t created_us, uint64_t messages, size_t keys)
+{
+    struct subscriber_walk *w = ctx;
+    char created[TIME_ISO_SIZE];
+    size_t n = tag ? series_held(tag, w->manager) : 0;
+    (void)keys;
+    if (!n)
+        return;
+    time_format_iso(created_us, created);
+    buf_printf(w->out,
+               "%s{\"name\":\"TimeseriesSubscriber\",\"stopped\":false,\"created\":\"%s\","
+               "\"uptime\":%lld,\"total_published_messages\":%llu,\"total_subscriptions\":%zu}",
+               w->n++ ? "," : "", created, uptime_s(created_us), (unsigned long long)messages, n);
+}
+
+static void add_connection(void *ctx, const struct connection_info *info)
+{
+    struct buf *out = ctx;
+    char created[TIME_ISO_SIZE];
+    time_format_iso(info->created_us, created);
+    buf_printf(out,
+               "%s{\"name\":\"%s\",\"online\":%s,\"created\":\"%s\",\"uptime\":%lld,"
+               "\"total_published_messages\":%llu,\"total_subscriptions\":%llu}",
+               out->data[out->len - 1] == '[' ? "" : ",", info->name,
+               info->online ? "true" : "false", created, uptime_s(info->created_us),
+               (unsigned long long)info->messages, (unsigned long long)info->subscriptions);
+}
+
+static void write_integration(struct buf *out, struct manager *m)
+{
+    struct integration *in = atomic_load(&m->visible);
+    char created[TIME_ISO_SIZE];
+    if (!in) {
+        buf_append_lit(out, "null");
+        return;
+    }
+    struct integration_stats s;
+    integration_get_stats(in, &s);
+    time_format_iso(s.created_us, created);
+    buf_printf(out,
+               "{\"name\":\"%s\",\"closed\":%s,\"data_queue_size\":%llu,"
+               "\"dropped_connection_queue_size\":%llu,\"created\":\"%s\",\"uptime\":%lld,"
+               "\"active_connections\":%llu,\"active_subscriptions\":%llu,"
+               "\"subscription_capacity\":%lld,\"total_connections_serviced\":%llu,"
+               "\"connection_info\":[",
+               plugin_name(m->source->plugin), s.closed ? "true" : "false",
+               (unsigned long long)s.queued_samples, (unsigned long long)s.dropped_queue, created,
+               uptime_s(s.created_us), (unsigned long long)s.connections,
+               (unsigned long long)s.subscriptions, (long long)s.capacity,
+               (unsigned long long)s.connections_total);
+    integration_each_connection(in, add_connection, out);
+    buf_printf(out,
+               "],\"dropped\":{\"order\":%llu,\"duplicate\":%llu,\"invalid\":%llu,\"full\":%llu,"
+               "\"offline\":%llu},\"restarts\":%llu,\"abandoned\":%llu,\"stale\":%llu}",
+               (unsigned long long)s.refused_order, (unsigned long long)s.refused_duplicate,
+               (unsigned long long)s.refused_invalid, (unsigned long long)s.refused_full,
+               (unsigned long long)s.dropped_offline, (unsigned long long)s.restarts,
+               (unsigned long long)s.abandoned, (unsigned long long)s.stale_series);
+}
+
+static void write_manager(struct buf *out, struct manager *m)
+{
+    struct timeseries *ts = m->source->owner;
+    struct broker_stats broker;
+    struct storage_stats storage;
+    struct buf subscribers = BUF_INIT(64 << 20);
+    struct subscriber_walk walk = {&subscribers, m, 0};
+    char created[TIME_ISO_SIZE];
+    size_t max = ts->options.max_subscribers;
+    broker_get_stats(ts->options.broker, BROKER_TIMESERIES, &broker);
+    storage_get_stats(ts->options.storage, &storage);
+    time_format_iso(m->created_us, created);
+    feeds_each_stream(ts->feeds, add_subscriber, &walk);
+    pthread_mutex_lock(&m->lock);
+    size_t subscriptions = m->entries.n;
+    bool closed = m->closing;
+    pthread_mutex_unlock(&m->lock);
+    buf_printf(
+        out,
+        "{\"name\":\"TimeseriesManager\",\"closed\":%s,\"status\":\"%s\",\"created\":\"%s\","
+        "\"uptime\":%lld,\"active_subscribers\":%zu,\"active_subscriptions\":%zu,"
+        "\"subscriber_capacity\":%zu,\"total_subscribers_serviced\":%zu,\"subscribers\":[%s],"
+        "\"source\":\"%s\",\"integration\":",
+        closed ? "true" : "false", broker.connected ? "connected" : "disconnected", created,
+        uptime_s(m->created_us), walk.n, subscriptions, max > walk.n ? max - walk.n : 0, walk.n,
+        subscribers.data ? subscribers.data : "", m->source->name);
+    write_integration(out, m);
+    buf_printf(out,
+               ",\"lock\":{\"name\":\"SubscriptionLock\",\"created\":\"%s\",\"uptime\":%lld},"
+               "\"storage_buffer_size\":%llu,\"storage\":{\"created\":\"%s\",\"uptime\":%lld,"
+               "\"workers_used\":1,\"worker\":{\"running\":true,\"stopped\":false,"
+               "\"queue_length\":%llu,\"pending_batch_length\":0,\"pending_batch_size\":0}},"
+               "\"total_published\":%llu,\"total_stored\":%llu,"
+               "\"dropped\":{\"storage\":%llu,\"broker\":%llu}}",
+               created, uptime_s(m->created_us), (unsigned long long)storage.samples_queued,
+               created, uptime_s(m->created_us), (unsigned long long)storage.samples_queued,
+               (unsigned long long)atomic_load(&m->published),
+               (unsigned long long)atomic_load(&m->stored),
+               (unsigned long long)atomic_load(&m->lost_storage),
+               (unsigned long long)atomic_load(&m->lost_broker));
+    buf_release(&subscribers);
+}
+
+/* A reference to the source's manager, or NULL when it has none yet. */
+static struct manager *running_manager(struct source *s)
+{
+    pthread_mutex_lock(&s->lock);
+    struct manager *m = s->manager ? manager_ref(s->manager) : NULL;
+    pthread_mutex_unlock(&s->lock);
+    return m;
+}
+
+int timeseries_info(struct timeseries *ts, struct buf *out)
+{
+    bool first = true;
+    for (size_t i = 0; i < ts->n_sources; i++) {
+        struct manager *m = running_manager(ts->sources[i]);
+        if (!m)
+            continue;
+        if (!first)
+            buf_append_char(out, ',');
+        first = false;
+        write_manager(out, m);
+        manager_unref(m);
+    }
+    return out->failed ? ERR_LIMIT : 0;
+}
+
+/* --- /metrics --- */
+
+/* A label value: '\' '"' and line breaks escaped. */
+static void put_label(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '\n')
+            buf_append_lit(out, "\\n");
+        else {
+            if (*text == '\\' || *text == '"')
+                buf_append_char(out, '\\');
+            buf_append_char(out, *text);
+        }
+    }
+}
+
+struct metric {
+    const char *name, *type, *help, *labels; /* labels: further ones, or "" */
+    size_t offset;                           /* of a uint64_t in struct source_numbers */
+};
+struct source_numbers {
+    uint64_t samples, history, published, stored, order, duplicate, invalid, full, offline, storage,
+        broker, restarts, stale, queued, connections, subscriptions;
+};
+#define AT(member) offsetof(struct source_numbers, member)
+static const struct metric metrics[] = {
+    {"hyprxa_source_samples", "counter", "Samples taken from the plugin.", "", AT(samples)},
+    {"hyprxa_source_history_samples", "counter", "Samples taken as history.", "", AT(history)},
+    {"hyprxa_source_stored_samples", "counter", "Samples handed to storage.", "", AT(stored)},
+    {"hyprxa_source_published", "counter", "Messages handed to the broker.", "", AT(published)},
+    {"hyprxa_source_dropped", "counter", "Samples or messages dropped, by reason.",
+     ",reason=\"order\"", AT(order)},
+    {"hyprxa_source_dropped", NULL, NULL, ",reason=\"duplicate\"", AT(duplicate)},
+    {"hyprxa_source_dropped", NULL, NULL, ",reason=\"invalid\"", AT(invalid)},
+    {"hyprxa_source_dropped", NULL, NULL, ",reason=\"full\"", AT(full)},
+    {"hyprxa_source_dropped", NULL, NULL, ",reason=\"offline\"", AT(offline)},
+    {"hyprxa_source_dropped", NULL, NULL, ",reason=\"storage\"", AT(storage)},
+    {"hyprxa_source_dropped", NULL, NULL, ",reason=\"broker\"", AT(broker)},
+    {"hyprxa_source_restarts", "counter", "Connections started again.", "", AT(restarts)},
+    {"hyprxa_source_stale_series", "gauge", "Series silent for too long.", "", AT(stale)},
+    {"hyprxa_source_queued_samples", "gauge", "Samples waiting.", "", AT(queued)},
+    {"hyprxa_source_connections", "gauge", "Live connections.", "", AT(connections)},
+    {"hyprxa_source_subscriptions", "gauge", "Live subscriptions.", "", AT(subscriptions)},
+};
+
+static void read_numbers(struct source *s, struct source_numbers *n)
+{
+    struct manager *m = running_manager(s);
+    struct integration *in = m ? atomic_load(&m->visible) : NULL;
+    *n = (struct source_numbers){0};
+    if (in) {
+        struct integration_stats st;
+        integration_get_stats(in, &st);
+        *n = (struct source_numbers){.samples = st.samples,
+                                     .history = st.history_samples,
+                                     .order = st.refused_order,
+                                     .duplicate = st.refused_duplicate,
+                                     .invalid = st.refused_invalid,
+                                     .full = st.refused_full,
+                                     .offline = st.dropped_offline,
+                                     .restarts = st.restarts,
+                                     .stale = st.stale_series,
+                                     .queued = st.queued_samples,
+                                     .connections = st.connections,
+                                     .subscriptions = st.subscriptions};
+    }
+    if (m) {
+        n->published = atomic_load(&m->published);
+        n->stored = atomic_load(&m->stored);
+        n->storage = atomic_load(&m->lost_storage);
+        n->broker = atomic_load(&m->lost_broker);
+    }
+    manager_unref(m);
+}
+
+int timeseries_metrics(struct timeseries *ts, struct buf *out)
+{
+    struct source_numbers *numbers = calloc(ts->n_sources ? ts->n_sources : 1, sizeof *numbers);
+    if (!numbers)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < ts->n_sources; i++)
+        read_numbers(ts->sources[i], &numbers[i]);
+    bool counter = false;
+    for (size_t k = 0; k < sizeof metrics / sizeof *metrics; k++) {
+        const struct metric *metric = &metrics[k];
+        if (metric->type) {
+            counter = strcmp(metric->type, "counter") == 0;
+            buf_printf(out, "# TYPE %s %s\n# HELP %s %s\n", metric->name, metric->type,
+                       metric->name, metric->help);
+        }
+        for (size_t i = 0; i < ts->n_sources; i++) {
+            uint64_t value;
+            memcpy(&value, (const char *)&numbers[i] + metric->offset, sizeof value);
+            buf_printf(out, "%s%s{source=\"", metric->name, counter ? "_total" : "");
+            put_label(out, ts->sources[i]->name);
+            buf_printf(out, "\"%s} %llu\n", metric->labels, (unsigned long long)value);
+        }
+    }
+    free(numbers);
+    struct feeds_stats feeds;
+    feeds_get_stats(ts->feeds, &feeds);
+    return buf_printf(out,
+                      "# TYPE hyprxa_timeseries_subscribers gauge\n"
+                      "# HELP hyprxa_timeseries_subscribers Live timeseries streams.\n"
+                      "hyprxa_timeseries_subscribers %zu\n",
+                      feeds.subscribers);
+}
