@@ -41,11 +41,12 @@ static int complete(const struct source *s, struct json_object *subscription,
     return rc;
 }
 
-static int64_t series_hash(const struct source *s, struct json_object *completed,
-                           const struct buf *canonical)
+static int series_hash(const struct source *s, struct json_object *completed,
+                       const struct buf *canonical, int64_t *ret)
 {
-    return s->owner->options.hash_hyprxa ? series_hash_hyprxa(completed)
-                                         : series_hash_canonical(canonical->data, canonical->len);
+    return s->owner->options.hash_hyprxa
+               ? series_hash_hyprxa(completed, ret)
+               : series_hash_canonical(canonical->data, canonical->len, ret);
 }
 
 /* Find or register; with the lock held.  *ret is borrowed from the registry. */
@@ -89,7 +90,10 @@ int source_series(struct source *s, struct json_object *subscription, struct ser
         return rc;
     if (json_write_value(&json, completed))
         return error_set(err, ERR_LIMIT, "a subscription is at most %d bytes", SUBSCRIPTION_MAX);
-    int64_t hash = series_hash(s, completed, &canonical);
+    int64_t hash;
+    rc = series_hash(s, completed, &canonical, &hash);
+    if (rc)
+        return error_set(err, rc, "a subscription cannot be hashed: %s", error_code_name(rc));
     struct series *series;
     pthread_mutex_lock(&s->lock);
     rc = intern_locked(s, &canonical, &json, hash, &series, err);
