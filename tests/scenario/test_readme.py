@@ -1,0 +1,60 @@
+"""The README's commands, run as a reader would: its blocks marked `<!-- test: NAME -->`."""
+
+import json
+import os
+import re
+import subprocess
+import unittest
+
+from lib.server import BUILD, PLUGINS, PROGRAM, ROOT, Server
+
+
+def blocks(name):
+    text = (ROOT / "README.md").read_text()
+    return re.findall(rf"<!-- test: {name} -->\n```sh\n(.*?)```", text, re.S)
+
+
+def run(script, **replace):
+    for old, new in replace.items():
+        script = script.replace(old, new)
+    return subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True,
+                          text=True, cwd=ROOT, timeout=60)
+
+
+class Readme(unittest.TestCase):
+    def test_first_stream(self):
+        conf = {p.name: p.read_text() for p in (ROOT / "conf.d").glob("*.yaml")}
+        with Server(conf) as server:
+            server.start()
+            out = []
+            for block in blocks("first-stream"):
+                block = block.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+                # Streams are cut by --max-time, which curl reports as 28.
+                block = re.sub(r"(curl -sN.*?)( &)?$", r"(\1 || [ $? = 28 ])\2", block, flags=re.M)
+                done = run(block)
+                self.assertEqual(done.returncode, 0, (block, done.stdout, done.stderr))
+                out.append(done.stdout)
+        whoami, unitop, data, events = out
+        self.assertEqual(json.loads(whoami)["username"], "admin")
+        self.assertEqual(json.loads(unitop), {"status": "OK"})
+        self.assertIn('data: {"subscription":', data)
+        self.assertIn('"items":[{"timestamp":', data)
+        self.assertIn("timestamp,", data)
+        self.assertEqual(events.count('"routing_key":"north.tank1"'), 2, events)
+
+    def test_check(self):
+        (block,) = blocks("check")
+        block = block.replace("build/bin/hyprxad", str(PROGRAM))
+        done = run(block.replace("build/plugins", str(PLUGINS)))
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_help_names_every_flag_of_the_table(self):
+        flags = re.findall(r"^\| `(--[a-z-]+)", (ROOT / "README.md").read_text(), re.M)
+        self.assertIn("--config", flags)
+        shown = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True).stdout
+        for flag in flags:
+            self.assertIn(flag, shown)
+
+
+if __name__ == "__main__":
+    unittest.main()
