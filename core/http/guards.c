@@ -57,6 +57,15 @@ static bool lines_are_whole(const struct mg_request_info *info)
     return info->num_headers == 0 || (line[2] == '\r' && line[3] == '\0');
 }
 
+/* From the method to the empty line. */
+static size_t head_size(const struct mg_request_info *info)
+{
+    const char *last = info->http_version;
+    if (info->num_headers > 0)
+        last = info->http_headers[info->num_headers - 1].value;
+    return (size_t)(last - info->request_method) + strlen(last) + 4;
+}
+
 /* Digits only, at most 18 of them. */
 static bool parse_length(const char *text, uint64_t *ret)
 {
@@ -167,6 +176,11 @@ bool guard_head(struct http_request *r)
     }
     if (!check_lengths(r, &f))
         return false;
+    if (head_size(info) > HTTP_HEADER_MAX) {
+        r->has_body = false;
+        guard_refuse(r, HTTP_REFUSED_SIZE, 431, "Request Header Fields Too Large");
+        return false;
+    }
     if (f.hosts > 1 || (f.hosts == 0 && !r->http10) || (r->host && !is_host(r->host)))
         return refuse_framing(r, "Missing, repeated or malformed Host.");
     size_t url_len = strlen(info->local_uri_raw);

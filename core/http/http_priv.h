@@ -67,11 +67,11 @@ struct http_worker {
     /* guarded by lock */
     pthread_mutex_t lock;
     enum http_phase phase;
-    int64_t since_ms;    /* when the phase began */
-    int64_t deadline_ms; /* INT64_MAX: none */
-    bool reaped;         /* the reaper has shut the socket down in this phase */
-    uint32_t peer_ip;    /* network order; with the ports, the name of the socket */
-    uint16_t peer_port, local_port;
+    int64_t since_ms;               /* when the phase began */
+    int64_t deadline_ms;            /* INT64_MAX: none */
+    bool reaped;                    /* the reaper has shut the socket down in this phase */
+    uint32_t peer_ip;               /* network order; with the ports, the name of the socket... */
+    uint16_t peer_port, local_port; /* ...known from the connection's first head on */
 
     /* atomic: written by the worker, read by http_get_stats() */
     _Atomic uint64_t by_class[6]; /* answers by status / 100; 0: the peer was gone */

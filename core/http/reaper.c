@@ -5,7 +5,11 @@
  * a few times a second; when one is overdue it finds the socket among the process's descriptors by
  * the names of both its ends and calls shutdown() on it, never close(): the number stays civetweb's.
  * It holds the worker's lock meanwhile, and a worker takes that lock before it closes a socket, so
- * the number cannot have passed to another connection. */
+ * the number cannot have passed to another connection.
+ *
+ * Before the first complete head civetweb does not say which connection a worker holds.  While some
+ * worker waits for one, the reaper notes since when it sees each socket of a listener that no worker
+ * owns up to, and ends it by that age; it checks the names just before. */
 #include "http/http_priv.h"
 
 #include "base/log.h"
@@ -17,6 +21,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -50,137 +55,211 @@ bool http_unwatch(struct http_worker *w)
     return reaped;
 }
 
-/* --- finding sockets --- */
+/* --- sockets --- */
 
-struct victim {
-    struct http_worker *worker;
-    enum http_phase phase;
-    int64_t since_ms;
+/* A connection by the names of its ends; ports in host order. */
+struct ends {
     uint32_t peer_ip;
     uint16_t peer_port, local_port;
-    int fd;
 };
 
-/* Is `fd` the connection from ip:peer_port to local_port of ours? */
-static bool is_socket_of(int fd, uint32_t ip, uint16_t peer_port, uint16_t local_port)
+static bool ends_equal(const struct ends *a, const struct ends *b)
+{
+    return a->peer_ip == b->peer_ip && a->peer_port == b->peer_port &&
+           a->local_port == b->local_port;
+}
+
+static bool ends_of(int fd, struct ends *ret)
 {
     struct sockaddr_in peer = {0}, local = {0};
     socklen_t peer_len = sizeof peer, local_len = sizeof local;
-    return getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
-           peer.sin_family == AF_INET && peer.sin_addr.s_addr == ip &&
-           ntohs(peer.sin_port) == peer_port &&
-           getsockname(fd, (struct sockaddr *)&local, &local_len) == 0 &&
-           ntohs(local.sin_port) == local_port;
+    if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) != 0 || peer.sin_family != AF_INET ||
+        getsockname(fd, (struct sockaddr *)&local, &local_len) != 0)
+        return false;
+    *ret = (struct ends){peer.sin_addr.s_addr, ntohs(peer.sin_port), ntohs(local.sin_port)};
+    return true;
 }
 
-/* One pass over the descriptors finds the sockets of all victims. */
-static void find_sockets(const struct http_server *server, struct victim *victims, size_t n)
+static bool is_socket_of(int fd, const struct ends *expected)
 {
-    int floor = http_fd_floor(server);
-    size_t missing = n;
-    for (int fd = 0; fd < floor && missing > 0; fd++) {
-        struct sockaddr_in peer;
-        socklen_t len = sizeof peer;
-        if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0 || peer.sin_family != AF_INET)
-            continue;
-        for (size_t i = 0; i < n; i++) {
-            struct victim *v = &victims[i];
-            if (v->fd < 0 && v->peer_port == ntohs(peer.sin_port) &&
-                is_socket_of(fd, v->peer_ip, v->peer_port, v->local_port)) {
-                v->fd = fd;
-                missing--;
-                break;
-            }
-        }
-    }
+    struct ends actual;
+    return ends_of(fd, &actual) && ends_equal(&actual, expected);
 }
 
-static void shut_down(struct victim *v, bool counts)
+/* A worker as the sweep found it. */
+struct watch {
+    struct http_worker *worker;
+    enum http_phase phase;
+    int64_t since_ms, deadline_ms;
+    struct ends ends; /* zeros in HTTP_PHASE_HEADER: civetweb tells nobody yet */
+};
+
+/* An accepted socket as the sweep found it, by descriptor. */
+struct seen {
+    struct ends ends;
+    int64_t since_ms; /* first seen without a worker that owns up to it; 0: not so */
+};
+
+struct reaper_memory {
+    struct http_server *server;
+    struct watch *watches; /* of each worker */
+    struct seen *seen;     /* of each descriptor below the floor */
+    int floor;
+    /* of the running sweep */
+    int64_t now_ms;
+    unsigned held;  /* workers with a connection */
+    unsigned heads; /* of them, those still waiting for the first head */
+    bool crowd;     /* three of four workers are held */
+    bool stopping;
+    bool searched; /* `seen` holds something */
+};
+
+static void count_timeout(struct http_server *server)
+{
+    atomic_fetch_add_explicit(&server->refused[HTTP_REFUSED_TIMEOUT], 1, memory_order_relaxed);
+}
+
+/* --- connections whose worker has named them: all after the first head --- */
+
+static bool is_overdue(const struct reaper_memory *m, const struct watch *w)
+{
+    if (w->phase == HTTP_PHASE_FREE || w->phase == HTTP_PHASE_HEADER || w->phase == HTTP_PHASE_BUSY)
+        return false;
+    if (w->deadline_ms <= m->now_ms || m->stopping) /* stopping: handlers had their time before */
+        return true;
+    return m->crowd && w->phase == HTTP_PHASE_IDLE && m->now_ms - w->since_ms > CROWD_IDLE_MS;
+}
+
+static void end_wait(const struct reaper_memory *m, const struct watch *v, int fd)
 {
     struct http_worker *w = v->worker;
     pthread_mutex_lock(&w->lock);
-    /* The same wait as when it was chosen?  Then the worker cannot close the socket before we
-     * let go of its lock. */
-    if (w->phase == v->phase && w->since_ms == v->since_ms && w->peer_port == v->peer_port &&
-        w->peer_ip == v->peer_ip && is_socket_of(v->fd, v->peer_ip, v->peer_port, v->local_port)) {
+    /* The same wait as when it was chosen?  Then the worker cannot close the socket before we let
+     * go of its lock. */
+    if (w->phase == v->phase && w->since_ms == v->since_ms && is_socket_of(fd, &v->ends)) {
         /* Reading only, so that a late request already received is served and a slow body gets its
          * answer; a reader that takes nothing gets nothing more. */
-        shutdown(v->fd, v->phase == HTTP_PHASE_WRITE ? SHUT_RDWR : SHUT_RD);
+        shutdown(fd, v->phase == HTTP_PHASE_WRITE ? SHUT_RDWR : SHUT_RD);
         w->deadline_ms = INT64_MAX;
         w->reaped = true;
-        if (counts)
-            atomic_fetch_add_explicit(&w->server->refused[HTTP_REFUSED_TIMEOUT], 1,
-                                      memory_order_relaxed);
+        if (!m->stopping && (v->phase == HTTP_PHASE_READ || v->phase == HTTP_PHASE_WRITE))
+            count_timeout(m->server);
     }
     pthread_mutex_unlock(&w->lock);
 }
 
-/* --- choosing --- */
+/* --- connections nobody has named: before the first head, or in civetweb's queue --- */
 
-struct census {
-    unsigned held; /* workers with a connection */
-    int64_t now_ms;
-    bool crowd; /* three of four are */
-    bool stopping;
-};
-
-/* Connections waiting for a head from the address of `victims[i]`. */
-static unsigned heads_from(const struct victim *all, size_t n, uint32_t ip)
+/* Bytes unread mean that no worker has taken the connection up: it waits in the queue. */
+static bool is_queued(int fd)
 {
-    unsigned count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += all[i].phase == HTTP_PHASE_HEADER && all[i].peer_ip == ip;
-    return count;
+    int unread = 0;
+    return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
 }
 
-static bool is_victim(const struct victim *all, size_t n, size_t i, int64_t deadline_ms,
-                      const struct census *census)
+static unsigned strangers_from(const struct reaper_memory *m, uint32_t ip)
 {
-    const struct victim *v = &all[i];
-    int64_t age_ms = census->now_ms - v->since_ms;
-    if (deadline_ms <= census->now_ms)
-        return true;
-    if (census->stopping) /* handlers had their time before */
-        return true;
-    if (!census->crowd)
-        return false;
-    if (v->phase == HTTP_PHASE_IDLE)
-        return age_ms > CROWD_IDLE_MS;
-    return v->phase == HTTP_PHASE_HEADER && age_ms > CROWD_HEADER_MS &&
-           heads_from(all, n, v->peer_ip) > n / 2;
+    unsigned n = 0;
+    for (int fd = 0; fd < m->floor; fd++)
+        n += m->seen[fd].since_ms > 0 && m->seen[fd].ends.peer_ip == ip;
+    return n;
 }
 
-/* Look at every worker once.  `all` and `deadlines` have room for each. */
-static void sweep(struct http_server *server, struct victim *all, int64_t *deadlines, bool stopping)
+static void end_stranger(const struct reaper_memory *m, int fd)
 {
-    unsigned n = server->options.workers;
-    struct census census = {.now_ms = time_monotonic_ms(), .stopping = stopping};
-    for (unsigned i = 0; i < n; i++) {
+    struct seen *s = &m->seen[fd];
+    int64_t age_ms = m->now_ms - s->since_ms;
+    bool excess = m->crowd && age_ms >= CROWD_HEADER_MS &&
+                  strangers_from(m, s->ends.peer_ip) > m->server->options.workers / 2;
+    if (!m->stopping && !excess && age_ms < m->server->options.header_timeout_ms)
+        return;
+    if ((is_queued(fd) && !m->stopping) || !is_socket_of(fd, &s->ends))
+        return;
+    shutdown(fd, SHUT_RD);
+    s->since_ms = INT64_MAX; /* not again */
+    if (!m->stopping)
+        count_timeout(m->server);
+}
+
+static const struct watch *owner_of(const struct reaper_memory *m, const struct ends *ends)
+{
+    for (unsigned i = 0; i < m->server->options.workers; i++) {
+        const struct watch *w = &m->watches[i];
+        if (w->phase != HTTP_PHASE_FREE && w->phase != HTTP_PHASE_HEADER &&
+            ends_equal(&w->ends, ends))
+            return w;
+    }
+    return NULL;
+}
+
+static bool is_listener_port(const struct http_server *server, uint16_t port)
+{
+    for (size_t i = 0; i < server->n_listeners; i++) {
+        if (server->listeners[i].port == port)
+            return true;
+    }
+    return false;
+}
+
+static void look_at(struct reaper_memory *m, int fd)
+{
+    struct seen *s = &m->seen[fd];
+    struct ends ends;
+    if (!ends_of(fd, &ends) || !is_listener_port(m->server, ends.local_port)) {
+        s->since_ms = 0;
+        return;
+    }
+    const struct watch *owner = owner_of(m, &ends);
+    if (owner) {
+        s->since_ms = 0;
+        if (is_overdue(m, owner))
+            end_wait(m, owner, fd);
+    } else if (s->since_ms == 0 || !ends_equal(&s->ends, &ends)) {
+        *s = (struct seen){ends, m->now_ms};
+    }
+}
+
+/* --- the sweep --- */
+
+/* Look at every worker; true: some descriptor must be looked for. */
+static bool look_at_workers(struct reaper_memory *m)
+{
+    struct http_server *server = m->server;
+    m->held = m->heads = 0;
+    for (unsigned i = 0; i < server->options.workers; i++) {
         struct http_worker *w = &server->workers[i];
         pthread_mutex_lock(&w->lock);
-        all[i] =
-            (struct victim){w, w->phase, w->since_ms, w->peer_ip, w->peer_port, w->local_port, -1};
-        deadlines[i] = w->deadline_ms;
+        m->watches[i] = (struct watch){
+            w, w->phase, w->since_ms, w->deadline_ms, {w->peer_ip, w->peer_port, w->local_port}};
         pthread_mutex_unlock(&w->lock);
-        census.held += all[i].phase != HTTP_PHASE_FREE;
+        m->held += m->watches[i].phase != HTTP_PHASE_FREE;
+        m->heads += m->watches[i].phase == HTTP_PHASE_HEADER;
     }
-    census.crowd = census.held * 4 >= n * 3;
-    atomic_store_explicit(&server->crowded, census.held == n, memory_order_relaxed);
+    m->crowd = m->held * 4 >= server->options.workers * 3;
+    atomic_store_explicit(&server->crowded, m->held == server->options.workers,
+                          memory_order_relaxed);
+    bool search = m->heads > 0;
+    for (unsigned i = 0; i < server->options.workers && !search; i++)
+        search = is_overdue(m, &m->watches[i]);
+    return search;
+}
 
-    struct victim *chosen = all + n; /* the second half of the array */
-    size_t n_chosen = 0;
-    for (unsigned i = 0; i < n; i++) {
-        if (all[i].phase != HTTP_PHASE_FREE && all[i].phase != HTTP_PHASE_BUSY &&
-            is_victim(all, n, i, deadlines[i], &census))
-            chosen[n_chosen++] = all[i];
-    }
-    if (n_chosen == 0)
+static void sweep(struct reaper_memory *m, bool stopping)
+{
+    m->now_ms = time_monotonic_ms();
+    m->stopping = stopping;
+    if (!look_at_workers(m)) {
+        if (m->searched)
+            memset(m->seen, 0, (size_t)m->floor * sizeof *m->seen);
+        m->searched = false;
         return;
-    find_sockets(server, chosen, n_chosen);
-    for (size_t i = 0; i < n_chosen; i++) {
-        if (chosen[i].fd >= 0)
-            shut_down(&chosen[i], !stopping && chosen[i].phase != HTTP_PHASE_IDLE &&
-                                      chosen[i].phase != HTTP_PHASE_DRAIN);
+    }
+    m->searched = true;
+    for (int fd = 0; fd < m->floor; fd++)
+        look_at(m, fd);
+    for (int fd = 0; fd < m->floor; fd++) {
+        if (m->seen[fd].since_ms > 0 && m->seen[fd].since_ms <= m->now_ms)
+            end_stranger(m, fd);
     }
 }
 
@@ -212,11 +291,14 @@ static int64_t tick_of(const struct http_server *server)
     return tick_ms < 1 ? 1 : tick_ms > TICK_MAX_MS ? TICK_MAX_MS : tick_ms;
 }
 
-struct reaper_memory {
-    struct http_server *server;
-    struct victim *victims;
-    int64_t *deadlines;
-};
+static void reaper_memory_free(struct reaper_memory *m)
+{
+    if (!m)
+        return;
+    free(m->watches);
+    free(m->seen);
+    free(m);
+}
 
 static void *run(void *arg)
 {
@@ -227,7 +309,7 @@ static void *run(void *arg)
     while (!server->reaper_ends) {
         bool stopping = server->civetweb_stops;
         pthread_mutex_unlock(&server->lock);
-        sweep(server, memory->victims, memory->deadlines, stopping);
+        sweep(memory, stopping);
         if (stopping)
             knock(server);
         pthread_mutex_lock(&server->lock);
@@ -236,32 +318,26 @@ static void *run(void *arg)
                cond_wait_until(&server->changed, &server->lock, until_ms)) {}
     }
     pthread_mutex_unlock(&server->lock);
-    free(memory->victims);
-    free(memory->deadlines);
-    free(memory);
+    reaper_memory_free(memory);
     return NULL;
 }
 
 int reaper_start(struct http_server *server, struct error *err)
 {
-    size_t n = server->options.workers;
     struct reaper_memory *memory = calloc(1, sizeof *memory);
     int code = 0;
     if (memory) {
         memory->server = server;
-        memory->victims = calloc(2 * n, sizeof *memory->victims);
-        memory->deadlines = calloc(n, sizeof *memory->deadlines);
+        memory->floor = http_fd_floor(server);
+        memory->watches = calloc(server->options.workers, sizeof *memory->watches);
+        memory->seen = calloc((size_t)memory->floor, sizeof *memory->seen);
     }
-    if (!memory || !memory->victims || !memory->deadlines)
+    if (!memory || !memory->watches || !memory->seen)
         code = error_set(err, ERR_NOMEM, "out of memory");
     else
         code = thread_start(&server->reaper, "http-reaper", run, memory, err);
     if (code) {
-        if (memory) {
-            free(memory->victims);
-            free(memory->deadlines);
-        }
-        free(memory);
+        reaper_memory_free(memory);
         return code;
     }
     pthread_mutex_lock(&server->lock);

@@ -88,26 +88,30 @@ static void *on_init_thread(const struct mg_context *ctx, int thread_type)
     return slot < server->options.workers ? &server->workers[slot] : NULL;
 }
 
-/* A worker takes up a new connection; nothing has been read from it. */
+/* A worker takes up a new connection.  civetweb does not say yet with whom. */
 static int on_init_connection(const struct mg_connection *conn, void **ret_data)
 {
     struct http_worker *w = mg_get_thread_pointer(conn);
-    const struct mg_request_info *info = mg_get_request_info(conn);
     *ret_data = NULL;
-    if (!w || !info)
+    if (!w)
         return 0;
+    w->served = 0;
+    atomic_fetch_add_explicit(&w->connections, 1, memory_order_relaxed);
+    http_watch(w, HTTP_PHASE_HEADER, INT64_MAX);
+    return 0;
+}
+
+/* The first head is complete: note the connection's name for the reaper. */
+static void name_connection(struct http_worker *w, const struct mg_request_info *info)
+{
     struct in_addr ip = {0};
     if (inet_pton(AF_INET, info->remote_addr, &ip) != 1)
         ip.s_addr = INADDR_NONE;
-    w->served = 0;
     pthread_mutex_lock(&w->lock);
     w->peer_ip = ip.s_addr;
     w->peer_port = (uint16_t)info->remote_port;
     w->local_port = (uint16_t)info->server_port;
     pthread_mutex_unlock(&w->lock);
-    atomic_fetch_add_explicit(&w->connections, 1, memory_order_relaxed);
-    http_watch(w, HTTP_PHASE_HEADER, w->server->options.header_timeout_ms);
-    return 0;
 }
 
 static int on_begin_request(struct mg_connection *conn)
@@ -117,6 +121,8 @@ static int on_begin_request(struct mg_connection *conn)
         mg_disable_connection_keep_alive(conn);
         return 503;
     }
+    if (w->served == 0)
+        name_connection(w, mg_get_request_info(conn));
     http_watch(w, HTTP_PHASE_BUSY, INT64_MAX);
     return http_dispatch(w->server, w, conn);
 }
@@ -138,6 +144,17 @@ static void on_connection_close(const struct mg_connection *conn)
         http_watch(w, HTTP_PHASE_FREE, INT64_MAX);
 }
 
+/* Did the head take so long that the reaper has ended it?  It counted that. */
+static bool head_was_reaped(struct http_worker *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool reaped =
+        w->reaped || (w->phase == HTTP_PHASE_HEADER &&
+                      time_monotonic_ms() - w->since_ms >= w->server->options.header_timeout_ms);
+    pthread_mutex_unlock(&w->lock);
+    return reaped;
+}
+
 /* civetweb refuses a head before any handler of ours sees it. */
 static int on_http_error(struct mg_connection *conn, int status, const char *message)
 {
@@ -146,22 +163,17 @@ static int on_http_error(struct mg_connection *conn, int status, const char *mes
     if (!w)
         return 0;
     const char *detail = "Invalid HTTP request received.";
-    enum http_refused reason = HTTP_REFUSED_FRAMING;
-    if (http_unwatch(w)) {
+    if (head_was_reaped(w)) {
         status = 408;
         detail = "Request Timeout";
-        reason = HTTP_REFUSED_TIMEOUT;
-    } else if (status == 413) {
-        status = 431;
-        detail = "Request Header Fields Too Large";
-        reason = HTTP_REFUSED_SIZE;
-    } else if (status != 505) {
-        status = 400;
     } else {
-        detail = "HTTP Version Not Supported";
+        if (status == 505)
+            detail = "HTTP Version Not Supported";
+        else
+            status = 400;
+        atomic_fetch_add_explicit(&w->server->refused[HTTP_REFUSED_FRAMING], 1,
+                                  memory_order_relaxed);
     }
-    if (reason != HTTP_REFUSED_TIMEOUT) /* the reaper has counted that */
-        atomic_fetch_add_explicit(&w->server->refused[reason], 1, memory_order_relaxed);
     log_debug("hyprxa.http", "refused a request head: %s", message ? message : "");
     http_send_bare(w, conn, status, detail);
     return 0;
@@ -336,10 +348,13 @@ static int start_civetweb(struct http_server *server, struct error *err)
     }
     char workers[16], request_ms[24], keep_alive_ms[24], header_max[16];
     snprintf(workers, sizeof workers, "%u", server->options.workers);
-    snprintf(request_ms, sizeof request_ms, "%lld", (long long)server->options.request_timeout_ms);
+    /* Longer than ours, so that the reaper is first and the client gets its answer. */
+    snprintf(request_ms, sizeof request_ms, "%lld",
+             (long long)server->options.request_timeout_ms + 1000);
     snprintf(keep_alive_ms, sizeof keep_alive_ms, "%lld",
-             (long long)server->options.keep_alive_timeout_ms);
-    snprintf(header_max, sizeof header_max, "%d", HTTP_HEADER_MAX);
+             (long long)server->options.keep_alive_timeout_ms + 1000);
+    /* civetweb calls a head over this "malformed"; those between are answered 431. */
+    snprintf(header_max, sizeof header_max, "%d", 2 * HTTP_HEADER_MAX);
     const char *settings[] = {
         "listening_ports", ports, "num_threads", workers, "enable_keep_alive", "yes", "tcp_nodelay",
         "1", "decode_url", "no", "enable_directory_listing", "no", "connection_queue", "128",
