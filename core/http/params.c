@@ -110,9 +110,7 @@ static void append_document(struct buf *b, const char *text, size_t len)
 void params_respond_json_error(struct http_request *r, const struct json_scan_error *error)
 {
     const struct buf *body = &r->worker->body;
-    size_t chars = 0; /* the contract counts characters, the scanner bytes */
-    for (size_t i = 0; i < error->position && i < body->len; i++)
-        chars += ((unsigned char)body->data[i] & 0xC0) != 0x80;
+    size_t chars = error->characters;
     struct buf msg = BUF_INIT(512), ctx = BUF_INIT((size_t)DOC_MAX * 6 + 1024);
     buf_printf(&msg, "%s: line %zu column %zu (char %zu)", error->message, error->line,
                error->column, chars);
