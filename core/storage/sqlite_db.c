@@ -8,7 +8,10 @@
 #include <unistd.h>
 
 enum {
-    BUSY_TIMEOUT_MS = 5000,        /* another process (a shell, a backup) holds the lock */
+    BUSY_TIMEOUT_MS = 5000, /* another process (a shell, a backup) holds the lock */
+    WAL_FRAME_SIZE = 4096 + 24,
+    WAL_AHEAD = 256 * 1024,        /* written at a time */
+    WAL_AHEAD_LEFT = 64 * 1024,    /* more is written when less than this is left */
     QUICK_CHECK_MAX = 1024 * 1024, /* bytes a start may spend on a full check */
 };
 
@@ -220,6 +223,26 @@ int db_open_reader(const char *path, sqlite3 **ret, struct error *err)
 void db_close(sqlite3 *db)
 {
     sqlite3_close_v2(db);
+}
+
+void db_zero_wal_ahead(struct db_wal_ahead *ahead, sqlite3 *db, int frames)
+{
+    static const char zeros[WAL_AHEAD];
+    int64_t used = (int64_t)frames * WAL_FRAME_SIZE;
+    struct stat st;
+    if (used + WAL_AHEAD_LEFT <= ahead->zeroed_to)
+        return;
+    if (ahead->fd < 0)
+        ahead->fd = open(sqlite3_filename_wal(sqlite3_db_filename(db, "main")),
+                         O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (ahead->fd < 0 || fstat(ahead->fd, &st) != 0)
+        return;
+    ahead->zeroed_to = st.st_size;
+    if (used + WAL_AHEAD_LEFT <= st.st_size)
+        return;
+    ssize_t n = pwrite(ahead->fd, zeros, sizeof zeros, st.st_size);
+    if (n > 0)
+        ahead->zeroed_to += n;
 }
 
 static uint64_t file_size(const char *path)

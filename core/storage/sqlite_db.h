@@ -38,6 +38,17 @@ int db_get_int(sqlite3 *db, const char *sql, int64_t otherwise, int64_t *ret, st
  * ERR_UNAVAILABLE. */
 int db_error(sqlite3 *db, int rc, struct error *err, const char *doing);
 
+/* Keeping the WAL longer than what is in use of it, so that commits overwrite bytes that are there:
+ * growing the file by each commit more than doubles what an fsync costs.  SQLite takes the zeros for
+ * what they are, no frames. */
+struct db_wal_ahead {
+    int fd; /* -1: not opened */
+    int64_t zeroed_to;
+};
+/* After a commit that left `frames` frames in the WAL, before the next begins.  A failure costs
+ * speed, no more. */
+void db_zero_wal_ahead(struct db_wal_ahead *ahead, sqlite3 *db, int frames);
+
 /* Bytes of the file and its WAL. */
 uint64_t db_bytes_on_disk(const char *path);
 

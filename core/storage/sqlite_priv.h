@@ -51,6 +51,8 @@ struct writer {
 
     /* owned by the holder of the role */
     sqlite3_stmt *begin, *commit, *rollback;
+    int wal_frames; /* after the last commit */
+    struct db_wal_ahead wal_ahead;
 
     /* atomic */
     atomic_ullong events_committed, events_failed, commits;

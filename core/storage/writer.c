@@ -20,6 +20,7 @@
 
 enum {
     MAX_QUEUED_DEFAULT = 10000,
+    CHECKPOINT_FRAMES = 16000,
     PURGE_INTERVAL_MS = 60 * 1000,
 };
 
@@ -164,6 +165,28 @@ static void batch_commit(struct sqlite_storage *sq, struct batch *b)
         w->committed(w->committed_ctx, b->keys, b->messages, n_events);
 }
 
+/* Instead of SQLite's own automatic checkpoint, which works while the committer's clients wait. */
+static int note_wal(void *arg, sqlite3 *db, const char *name, int frames)
+{
+    struct writer *w = arg;
+    (void)db, (void)name;
+    w->wal_frames = frames;
+    return SQLITE_OK;
+}
+
+/* After the answers are out: what would make the next commits slow. */
+static void tend_wal(struct sqlite_storage *sq)
+{
+    struct writer *w = &sq->writer;
+    if (w->wal_frames < CHECKPOINT_FRAMES) {
+        db_zero_wal_ahead(&w->wal_ahead, sq->db, w->wal_frames);
+        return;
+    }
+    int rc = sqlite3_wal_checkpoint_v2(sq->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
+        log_warning("hyprxa.storage", "checkpoint: %s", sqlite3_errmsg(sq->db));
+}
+
 static int batch_result(const struct batch *b, struct error *err)
 {
     if (b->result && err)
@@ -230,6 +253,7 @@ int writer_submit(struct sqlite_storage *sq, struct write_request *request, int6
         return wait_for_batch(w, b, err);
 
     batch_commit(sq, own);
+    tend_wal(sq);
     release_role(w);
     result = batch_result(own, err);
     batch_put_back(w, own);
@@ -253,6 +277,7 @@ static void commit_and_wake(struct sqlite_storage *sq, struct batch *b)
     batch_commit(sq, b);
     atomic_store_explicit(&b->done, 1, memory_order_release);
     futex_wake_all(&b->done);
+    tend_wal(sq);
 }
 
 static void *run_writer(void *arg)
@@ -298,6 +323,8 @@ int writer_start(struct sqlite_storage *sq, const struct storage_options *option
         result = db_prepare(sq->db, "ROLLBACK", &w->rollback, err);
     if (result)
         return result;
+    w->wal_ahead.fd = -1;
+    sqlite3_wal_hook(sq->db, note_wal, w);
     lock_init(&w->lock);
     cond_init(&w->work);
     cond_init(&w->room);
@@ -335,6 +362,8 @@ void writer_release(struct sqlite_storage *sq)
     sqlite3_finalize(w->rollback);
     if (!w->started)
         return;
+    if (w->wal_ahead.fd >= 0)
+        close(w->wal_ahead.fd);
     batch_free(w->open);
     while (w->spare) {
         struct batch *b = w->spare;
