@@ -7,7 +7,6 @@
 #include "base/time.h"
 
 #include <criterion/criterion.h>
-#include <criterion/parameterized.h>
 #include <ftw.h>
 #include <json-c/json.h>
 #include <stdatomic.h>

@@ -31,9 +31,10 @@ static void *append(void *arg)
     int number = (int)(intptr_t)arg;
     snprintf(full_key, sizeof full_key, "alarms.tank%d", number);
     for (int64_t i = 0, now; (now = time_monotonic_ns()) < end_ns; i++) {
-        int n = snprintf(payload, sizeof payload,
-                         "{\"level\":%d,\"number\":%lld,\"text\":\"the level is too high in here\"}",
-                         number, (long long)i);
+        int n =
+            snprintf(payload, sizeof payload,
+                     "{\"level\":%d,\"number\":%lld,\"text\":\"the level is too high in here\"}",
+                     number, (long long)i);
         struct storage_event event = {.topic = "alarms",
                                       .routing_key = full_key + strlen("alarms."),
                                       .full_key = full_key,
@@ -83,8 +84,8 @@ int main(int argc, char **argv)
     storage_get_stats(st, &stats);
     size_t n = n_latencies < LATENCIES_MAX ? n_latencies : LATENCIES_MAX;
     qsort(latencies_us, n, sizeof *latencies_us, ascending);
-    printf("%d threads: %.0f appends/s, %.1f a commit, p50 %u us, p99 %u us, max %u us\n", n_threads,
-           (double)stats.events_committed / seconds,
+    printf("%d threads: %.0f appends/s, %.1f a commit, p50 %u us, p99 %u us, max %u us\n",
+           n_threads, (double)stats.events_committed / seconds,
            (double)stats.events_committed / (double)stats.event_commits, latencies_us[n / 2],
            latencies_us[n * 99 / 100], latencies_us[n - 1]);
     storage_close(st);
