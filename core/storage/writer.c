@@ -323,16 +323,16 @@ int writer_start(struct sqlite_storage *sq, const struct storage_options *option
         result = db_prepare(sq->db, "ROLLBACK", &w->rollback, err);
     if (result)
         return result;
-    w->wal_ahead.fd = -1;
-    sqlite3_wal_hook(sq->db, note_wal, w);
-    lock_init(&w->lock);
-    cond_init(&w->work);
-    cond_init(&w->room);
-    w->started = true;
     struct batch *first = calloc(1, sizeof *first);
     if (!first)
         return error_set(err, ERR_NOMEM, "out of memory");
+    lock_init(&w->lock);
+    cond_init(&w->work);
+    cond_init(&w->room);
     batch_make_open_locked(w, first);
+    w->wal_ahead.fd = -1;
+    sqlite3_wal_hook(sq->db, note_wal, w);
+    w->started = true;
     result = thread_start(&w->thread, "storage-events", run_writer, sq, err);
     if (result)
         w->stopping = true; /* there is nothing to join */
@@ -342,7 +342,7 @@ int writer_start(struct sqlite_storage *sq, const struct storage_options *option
 void writer_stop(struct sqlite_storage *sq)
 {
     struct writer *w = &sq->writer;
-    if (!w->started || !w->open)
+    if (!w->started)
         return;
     pthread_mutex_lock(&w->lock);
     bool first = !w->stopping;
