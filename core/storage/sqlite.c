@@ -16,9 +16,10 @@ enum { PING_MS = 2000 };
 
 static const char uri_prefix[] = "sqlite://";
 
-/* Events are kept by number: their keys stand once in event_keys.  The view `events` is the flat
- * picture, for people with a shell.  event_by_key and event_by_topic end in the row number, which
- * is the order of commit. */
+/* Events are kept by number: their keys stand once in event_keys, with the newest event of each, for
+ * an index of the rows by key would touch a page of the file for every key in a commit.  Rows are
+ * numbered in order of commit, and event_by_topic ends in that number.  The view `events` is the
+ * flat picture, for people with a shell. */
 static const struct db_schema schema = {
     .application_id = 0x68797831, /* "hyx1" */
     .version = 1,
@@ -29,12 +30,12 @@ static const struct db_schema schema = {
               "CREATE TABLE event_keys(id INTEGER PRIMARY KEY AUTOINCREMENT,"
               " topic_id INTEGER NOT NULL,"
               " routing_key TEXT NOT NULL, full_key TEXT NOT NULL,"
+              " last_time INTEGER NOT NULL, last_seq INTEGER NOT NULL,"
               " UNIQUE(topic_id, routing_key, full_key));"
               "CREATE INDEX event_key_by_full_key ON event_keys(topic_id, full_key);"
               "CREATE TABLE event_rows(seq INTEGER PRIMARY KEY, epoch INTEGER NOT NULL,"
               " topic_id INTEGER NOT NULL, key_id INTEGER NOT NULL, time INTEGER NOT NULL,"
               " posted_by TEXT, payload TEXT NOT NULL);"
-              "CREATE INDEX event_by_key ON event_rows(key_id, time);"
               "CREATE INDEX event_by_topic ON event_rows(topic_id, time);"
               "CREATE VIEW events(seq, epoch, topic, full_key, routing_key, time, posted_by,"
               " payload) AS SELECT r.seq, r.epoch, t.topic, k.full_key, k.routing_key, r.time,"

@@ -33,21 +33,22 @@ static const char *const writer_sql[] = {
     "INSERT INTO event_rows VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     "INSERT OR IGNORE INTO event_topics(topic) VALUES(?1)",
     "SELECT id FROM event_topics WHERE topic = ?1",
-    "INSERT OR IGNORE INTO event_keys(topic_id, routing_key, full_key) VALUES(?1, ?2, ?3)",
+    "INSERT OR IGNORE INTO event_keys(topic_id, routing_key, full_key, last_time, last_seq)"
+    " VALUES(?1, ?2, ?3, -9223372036854775808, 0)",
     "SELECT id FROM event_keys WHERE topic_id = ?1 AND routing_key = ?2 AND full_key = ?3",
     "SELECT id FROM event_topics WHERE id > ?1 ORDER BY id LIMIT 1",
     "DELETE FROM event_rows WHERE seq IN"
     " (SELECT seq FROM event_rows WHERE topic_id = ?1 AND time < ?2 LIMIT ?3)",
-    "DELETE FROM event_keys WHERE topic_id = ?1 AND NOT EXISTS"
-    " (SELECT 1 FROM event_rows WHERE key_id = event_keys.id)",
+    "DELETE FROM event_keys WHERE topic_id = ?1 AND last_time < ?2",
     "INSERT OR REPLACE INTO meta VALUES('sequence', ?1)",
+    "UPDATE event_keys SET last_time = ?1, last_seq = ?2 WHERE id = ?3 AND last_time <= ?1",
 };
 
 static sqlite3_stmt **writer_statement(struct event_writer *w, size_t i)
 {
-    sqlite3_stmt **const slots[] = {&w->insert,     &w->insert_topic, &w->find_topic,
-                                    &w->insert_key, &w->find_key,     &w->next_topic,
-                                    &w->purge_rows, &w->purge_keys,   &w->keep_sequence};
+    sqlite3_stmt **const slots[] = {
+        &w->insert,     &w->insert_topic, &w->find_topic, &w->insert_key,    &w->find_key,
+        &w->next_topic, &w->purge_rows,   &w->purge_keys, &w->keep_sequence, &w->set_newest};
     return slots[i];
 }
 
@@ -183,6 +184,11 @@ static int apply_append(struct sqlite_storage *sq, struct write_request *request
     sqlite3_bind_text64(stmt, 7, a->event->payload, a->event->payload_len, SQLITE_STATIC,
                         SQLITE_UTF8);
     result = db_run(stmt, err);
+    sqlite3_bind_int64(w->set_newest, 1, a->event->time_us);
+    sqlite3_bind_int64(w->set_newest, 2, (int64_t)a->id.sequence);
+    sqlite3_bind_int64(w->set_newest, 3, key.key_id);
+    if (!result)
+        result = db_run(w->set_newest, err);
     message_set_id(request->message, &a->id);
     return result;
 }
@@ -241,12 +247,13 @@ static int purge_topic(struct sqlite_storage *sq, int64_t before_us, int *ret_ro
     sqlite3_bind_int64(w->purge_rows, 2, before_us);
     sqlite3_bind_int(w->purge_rows, 3, PURGE_ROWS);
     sqlite3_bind_int64(w->purge_keys, 1, w->purge_topic);
+    sqlite3_bind_int64(w->purge_keys, 2, before_us);
     sqlite3_bind_int64(w->keep_sequence, 1, w->next_sequence - 1);
     int result = db_run(sq->writer.begin, err);
     if (!result)
         result = db_run(w->purge_rows, err);
     *ret_rows = sqlite3_changes(sq->db);
-    /* Keys without events go with the topic's last batch. */
+    /* Keys whose newest event has expired go with the topic's last batch. */
     if (!result && *ret_rows < PURGE_ROWS)
         result = db_run(w->purge_keys, err);
     if (!result)

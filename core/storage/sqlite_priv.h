@@ -115,7 +115,7 @@ int reader_error(struct reader *reader, int rc, struct error *err);
 struct event_writer { /* owned by the holder of the role */
     int64_t next_sequence;
     struct map keys; /* "topic\0routing_key\0full_key" to struct event_key */
-    sqlite3_stmt *insert, *insert_topic, *find_topic, *insert_key, *find_key;
+    sqlite3_stmt *insert, *set_newest, *insert_topic, *find_topic, *insert_key, *find_key;
     sqlite3_stmt *next_topic, *purge_rows, *purge_keys, *keep_sequence;
     int64_t purge_topic; /* the topic being purged */
 };

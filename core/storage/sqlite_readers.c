@@ -4,9 +4,6 @@
 
 #define TOPIC_ID     "(SELECT id FROM event_topics WHERE topic = ?1)"
 #define EVENT_FIELDS "k.routing_key, r.payload, r.time, r.posted_by"
-#define NEWEST_OF_K \
-    "(SELECT seq FROM event_rows WHERE key_id = k.id ORDER BY time DESC, seq DESC LIMIT 1)"
-
 static const char *const statements[READ_STATEMENTS] = {
     [READ_DOCUMENT] = "SELECT json FROM documents WHERE collection = ?1 AND key = ?2",
     [READ_DOCUMENTS] = "SELECT key, json FROM documents WHERE collection = ?1 AND key > ?2"
@@ -19,11 +16,11 @@ static const char *const statements[READ_STATEMENTS] = {
                            " ON k.id = r.key_id WHERE r.topic_id = " TOPIC_ID
                            " ORDER BY r.time DESC, r.seq DESC LIMIT 1",
     [READ_LAST_OF_KEY] = "SELECT " EVENT_FIELDS " FROM event_keys k JOIN event_rows r"
-                         " ON r.seq = " NEWEST_OF_K " WHERE k.topic_id = " TOPIC_ID
+                         " ON r.seq = k.last_seq WHERE k.topic_id = " TOPIC_ID
                          " AND (k.routing_key = ?2 OR k.full_key = ?2)"
                          " ORDER BY r.time DESC, r.seq DESC LIMIT 1",
     [READ_LAST_OF_KEY_ID] = "SELECT " EVENT_FIELDS " FROM event_keys k JOIN event_rows r"
-                            " ON r.seq = " NEWEST_OF_K " WHERE k.id = ?1",
+                            " ON r.seq = k.last_seq WHERE k.id = ?1",
     [READ_RANGE] = "SELECT seq, epoch, time, key_id, posted_by, payload FROM event_rows"
                    " WHERE topic_id = ?1 AND (time, seq) > (?2, ?3) AND time <= ?4"
                    " ORDER BY time, seq",

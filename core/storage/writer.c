@@ -36,8 +36,9 @@ struct batch {
     int result;
     struct error error;
     /* atomic */
-    atomic_uint done;   /* the futex word */
-    atomic_size_t left; /* waiters that have not yet read the result */
+    atomic_uint done;     /* the futex word */
+    atomic_bool heralded; /* one waiter has woken the others */
+    atomic_size_t left;   /* waiters that have not yet read the result */
 
     struct batch *next; /* in the spare list */
 };
@@ -47,9 +48,9 @@ static void futex_wait(atomic_uint *word, unsigned expected)
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
 }
 
-static void futex_wake_all(atomic_uint *word)
+static void futex_wake(atomic_uint *word, int n)
 {
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
 }
 
 /* --- batches --- */
@@ -77,6 +78,7 @@ static void batch_make_open_locked(struct writer *w, struct batch *b)
     b->last = &b->first;
     b->n = b->n_events = 0;
     atomic_store_explicit(&b->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&b->heralded, false, memory_order_relaxed);
     w->open = b;
 }
 
@@ -221,6 +223,8 @@ static int wait_for_batch(struct writer *w, struct batch *b, struct error *err)
 {
     while (!atomic_load_explicit(&b->done, memory_order_acquire))
         futex_wait(&b->done, 0);
+    if (!atomic_exchange_explicit(&b->heralded, true, memory_order_relaxed))
+        futex_wake(&b->done, INT_MAX);
     int result = batch_result(b, err);
     if (atomic_fetch_sub_explicit(&b->left, 1, memory_order_acq_rel) == 1)
         batch_put_back(w, b);
@@ -276,7 +280,7 @@ static void commit_and_wake(struct sqlite_storage *sq, struct batch *b)
 {
     batch_commit(sq, b);
     atomic_store_explicit(&b->done, 1, memory_order_release);
-    futex_wake_all(&b->done);
+    futex_wake(&b->done, 1);
     tend_wal(sq);
 }
 
