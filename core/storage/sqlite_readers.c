@@ -16,8 +16,11 @@ static const char *const statements[READ_STATEMENTS] = {
                            " ON k.id = r.key_id WHERE r.topic_id = " TOPIC_ID
                            " ORDER BY r.time DESC, r.seq DESC LIMIT 1",
     [READ_LAST_OF_KEY] = "SELECT " EVENT_FIELDS " FROM event_keys k JOIN event_rows r"
-                         " ON r.seq = k.last_seq WHERE k.topic_id = " TOPIC_ID
-                         " AND (k.routing_key = ?2 OR k.full_key = ?2)"
+                         " ON r.seq = k.last_seq WHERE k.id IN"
+                         " (SELECT id FROM event_keys"
+                         " WHERE topic_id = " TOPIC_ID " AND routing_key = ?2"
+                         " UNION ALL SELECT id FROM event_keys"
+                         " WHERE topic_id = " TOPIC_ID " AND full_key = ?2)"
                          " ORDER BY r.time DESC, r.seq DESC LIMIT 1",
     [READ_LAST_OF_KEY_ID] = "SELECT " EVENT_FIELDS " FROM event_keys k JOIN event_rows r"
                             " ON r.seq = k.last_seq WHERE k.id = ?1",
