@@ -152,7 +152,7 @@ static void read_isolation(struct reader *r, struct json_object *value)
 
 static bool read_bool(struct reader *r, struct json_object *value, bool *ret)
 {
-    if (!expect_type(r, value, json_type_boolean, "true or false"))
+    if (!expect_type(r, value, json_type_boolean, "a boolean, true or false"))
         return false;
     *ret = json_object_get_boolean(value);
     return true;

@@ -107,7 +107,7 @@ Test(sources, good_ones_are_returned_beside_the_problems_of_others)
     expect_problems(
         "./a.yaml:4:5: unknown key 'plugn'; expected one of: plugin, isolation, scopes, any, "
         "raise_on_no_scopes, enabled, record, limits, options\n"
-        "./a.yaml:5:14: expected true or false; found text\n"
+        "./a.yaml:5:14: expected a boolean, true or false; found text\n"
         "./a.yaml:3:3: source 'typo' lacks the key 'plugin'\n"
         "./a.yaml:6:8: expected the keys of a source (plugin: ...); found nothing\n"
         "./b.yml:4:1: unknown key 'more'; expected one of: sources\n"
@@ -133,7 +133,7 @@ ParameterizedTestParameters(sources, a_bad_value_is_named_with_what_was_expected
         {"plugin: p, scopes: A", "2:26: expected a list of scopes; found text"},
         {"plugin: p, scopes: [A, 5]", "2:30: expected a scope, which is text; found a whole"},
         {"plugin: p, scopes: ['']", "2:27: a scope must not be empty"},
-        {"plugin: p, any: 1", "2:23: expected true or false; found a whole number"},
+        {"plugin: p, any: 1", "2:23: expected a boolean, true or false; found a whole number"},
         {"plugin: p, record: some", "2:26: expected 'all' or a list of subscriptions; found text"},
         {"plugin: p, record: [x]", "2:27: expected a subscription"},
         {"plugin: p, record: [{source: y}]", "2:36: expected the name of this source, 's'"},
