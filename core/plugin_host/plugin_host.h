@@ -127,4 +127,8 @@ typedef void integration_list_fn(void *ctx, const char *subscription_json, size_
 int integration_list(struct integration *in, integration_list_fn *each, void *ctx,
                      struct error *err);
 
+/* The plugin's own details: a JSON object, appended to `out`.  ERR_UNSUPPORTED, ERR_NOT_FOUND: it gives
+ * none.  [control] */
+int integration_info(struct integration *in, struct buf *out);
+
 #endif

@@ -108,8 +108,9 @@ struct hyprxa_sample { /* 32 bytes */
 /* --- subscriptions --- */
 
 /* One series of a source.  The host's, read-only.  The same address from the subscribe(), create() or
- * add() that brings it until the unsubscribe(), remove(), drop() or destroy() that ends it; readable
- * until the connection that carried it is destroyed. */
+ * add() that brings it until the unsubscribe(), remove(), drop() or destroy() that ends it.  Readable
+ * for longer: until the connection that carried it is destroyed or, in one with a remove(), at least
+ * a minute after that, so that run() may be about to publish meanwhile. */
 struct hyprxa_subscription {
     uint32_t size;
     uint32_t json_len;
@@ -163,13 +164,14 @@ struct hyprxa_host {
      * are kept.  `level`: HYPRXA_LOG_...  [any] */
     void (*log)(struct hyprxa_ctx *ctx, int32_t level, const char *message);
 
-    /* --- connections, for plugins with an integration of their own; only inside its subscribe() or
-     * unsubscribe().  What is done here is staged: it becomes real if that function returns OK and all
-     * new connections start; else it is undone.  [control] --- */
+    /* --- connections, for plugins with an integration of their own: connect() and attach() only inside
+     * its subscribe(), disconnect() and detach() also inside its unsubscribe().  What is done is staged:
+     * it becomes real if that function returns OK and all new connections start; else it is undone.
+     * [control] --- */
 
     /* Add a connection that carries `subs` (at least one).  The host copies the array and owns `conn`
      * from then on (destroy() is called in any case); on failure the caller still does.
-     * E_INVALID: not inside (un)subscribe, or a subscription that is not of this integration.
+     * E_INVALID: not inside subscribe(), or a subscription that is not of this integration.
      * E_NOMEM. */
     hyprxa_status (*connect)(struct hyprxa_ctx *ctx, const struct hyprxa_base_connection *ops,
                              void *conn, hyprxa_subs subs, size_t n, struct hyprxa_link **ret,
@@ -291,8 +293,8 @@ struct hyprxa_base_integration {
     /* Serve these, none of which is served yet, all or none: connect() or attach() so that each is carried
      * by a connection.  [control] */
     hyprxa_status (*subscribe)(void *self, hyprxa_subs subs, size_t n, struct hyprxa_error *err);
-    /* subscribe() returned OK, but a connection did not start: forget these.  The staged connections are
-     * destroyed already.  [control] */
+    /* subscribe() returned OK, but a connection did not start: forget these.  destroy() of the staged
+     * connections comes before or, if a start() is slow to end, after this.  [control] */
     void (*subscribe_undone)(void *self, hyprxa_subs subs, size_t n);
     /* Serve these no longer.  Not given, or what it leaves undone: the host detaches them from every
      * connection.  Failing keeps all of them.  [control] */
