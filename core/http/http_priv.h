@@ -129,7 +129,8 @@ struct http_server {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool reaper_runs, reaper_ends;
-    bool civetweb_stops;      /* the reaper wakes whoever civetweb waits for */
+    bool civetweb_stops; /* the reaper wakes whoever civetweb waits for */
+    bool civetweb_stopped;
     struct error start_error; /* what civetweb said last while starting */
 
     pthread_t reaper;

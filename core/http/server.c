@@ -21,6 +21,7 @@ enum {
     DEFAULT_REQUEST_TIMEOUT_MS = 10000,
     DEFAULT_KEEP_ALIVE_TIMEOUT_MS = 30000,
     FD_FLOOR_ABOVE_WORKERS = 1024,
+    STOP_LEAST_MS = 500,
     OUT_MAX = 1024 * 1024,     /* of a worker's head-and-body buffer */
     ADDED_MAX = 8192,          /* header lines of http_add_header() */
     INVALID_MAX = 1024 * 1024, /* text of a 422 */
@@ -419,8 +420,38 @@ unsigned http_server_port(const struct http_server *server, size_t listener)
 /* mg_stop() joins the workers and so waits for every handler; this thread waits in its place. */
 static void *stop_civetweb(void *arg)
 {
-    mg_stop(arg);
+    struct http_server *server = arg;
+    mg_stop(server->civetweb);
+    pthread_mutex_lock(&server->lock);
+    server->civetweb_stopped = true;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
     return NULL;
+}
+
+/* False: some handler never returns; its worker goes on using the server. */
+static bool stop_workers(struct http_server *server, int64_t deadline_ms)
+{
+    pthread_t stopper;
+    pthread_mutex_lock(&server->lock);
+    server->civetweb_stops = true;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+    if (thread_start(&stopper, "http-stop", stop_civetweb, server, NULL)) {
+        mg_stop(server->civetweb);
+        return true;
+    }
+    pthread_mutex_lock(&server->lock);
+    bool in_time = true;
+    while (!server->civetweb_stopped && in_time)
+        in_time = cond_wait_until(&server->changed, &server->lock, deadline_ms);
+    bool stopped = server->civetweb_stopped;
+    pthread_mutex_unlock(&server->lock);
+    if (stopped)
+        pthread_join(stopper, NULL);
+    else
+        pthread_detach(stopper);
+    return stopped;
 }
 
 /* No handler runs any more, or the time is up. */
@@ -450,26 +481,15 @@ void http_server_stop(struct http_server *server, int64_t timeout_ms)
         log_warning("hyprxa.http", "stopping with %u requests unanswered",
                     atomic_load(&server->in_flight));
 
-    pthread_t stopper;
-    struct error err = ERROR_INIT;
-    pthread_mutex_lock(&server->lock);
-    server->civetweb_stops = true;
-    pthread_cond_broadcast(&server->changed);
-    pthread_mutex_unlock(&server->lock);
-    if (thread_start(&stopper, "http-stop", stop_civetweb, server->civetweb, &err)) {
-        mg_stop(server->civetweb);
-    } else {
-        /* At least a moment: without handlers it takes a few milliseconds. */
-        int64_t left_ms = deadline_ms - time_monotonic_ms();
-        if (!thread_join_within(stopper, left_ms > 500 ? left_ms : 500)) {
-            /* A handler never returns.  Its worker still uses the server: leave it be. */
-            log_error("hyprxa.http", "a request handler does not return; abandoning its worker");
-            pthread_detach(stopper);
-            server->abandoned = true;
-        }
+    /* At least a moment: without handlers it takes a few milliseconds. */
+    int64_t least_ms = time_monotonic_ms() + STOP_LEAST_MS;
+    if (!stop_workers(server, deadline_ms > least_ms ? deadline_ms : least_ms)) {
+        log_error("hyprxa.http", "a request handler does not return; abandoning its worker");
+        server->abandoned = true;
     }
     reaper_stop(server);
-    server->civetweb = NULL;
+    if (!server->abandoned)
+        server->civetweb = NULL;
 }
 
 void http_server_free(struct http_server *server)

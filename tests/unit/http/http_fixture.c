@@ -480,7 +480,7 @@ void client_read(int fd, bool has_body, struct answer *ret)
 
 const char *answer_header(const struct answer *a, const char *name)
 {
-    static char value[8192];
+    static _Thread_local char value[8192];
     size_t len = strlen(name);
     for (const char *line = strstr(a->head, "\r\n"); line; line = strstr(line, "\r\n")) {
         line += 2;

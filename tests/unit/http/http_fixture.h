@@ -40,7 +40,7 @@ struct answer {
 };
 /* Read one answer; `has_body` is false after HEAD.  Fails the test when none comes in 10 s. */
 void client_read(int fd, bool has_body, struct answer *ret);
-/* The value of a header of the answer, in a static buffer; NULL: absent. */
+/* The value of a header of the answer, in a buffer of the thread; NULL: absent. */
 const char *answer_header(const struct answer *a, const char *name);
 void answer_release(struct answer *a);
 
