@@ -94,7 +94,7 @@ int source_series(struct source *s, struct json_object *subscription, struct ser
     rc = series_hash(s, completed, &canonical, &hash);
     if (rc)
         return error_set(err, rc, "a subscription cannot be hashed: %s", error_code_name(rc));
-    struct series *series;
+    struct series *series = NULL;
     pthread_mutex_lock(&s->lock);
     rc = intern_locked(s, &canonical, &json, hash, &series, err);
     if (!rc)
