@@ -42,9 +42,9 @@ class Crowd:
             self.events += text.count(b"\ndata: ")
             if text.startswith(b"HTTP/1.1 200") and b"\r\n\r\n" in text:
                 self.heads += 1
-            # What may be the beginning of a head or of a data line is kept for the next read.
-            key.data[0] = text if text.startswith(b"HTTP") and b"\r\n\r\n" not in text else \
-                text[text.rfind(b"\n"):]
+            # Kept for the next read: an unfinished head, or the beginning of a data line.
+            unfinished = text.startswith(b"HTTP") and b"\r\n\r\n" not in text
+            key.data[0] = text if unfinished else text[-6:]
 
     def close(self):
         for s in self.sockets:
