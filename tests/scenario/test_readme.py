@@ -1,16 +1,16 @@
 """The README's commands, run as a reader would: its blocks marked `<!-- test: NAME -->`."""
 
 import json
-import os
 import re
 import subprocess
+import tempfile
 import unittest
 
 from lib.server import BUILD, PLUGINS, PROGRAM, ROOT, Server
 
 
-def blocks(name):
-    text = (ROOT / "README.md").read_text()
+def blocks(name, document="README.md"):
+    text = (ROOT / document).read_text()
     return re.findall(rf"<!-- test: {name} -->\n```sh\n(.*?)```", text, re.S)
 
 
@@ -47,6 +47,21 @@ class Readme(unittest.TestCase):
         block = block.replace("build/bin/hyprxad", str(PROGRAM))
         done = run(block.replace("build/plugins", str(PLUGINS)))
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_template(self):
+        (block,) = blocks("template", "sdk/README.md")
+        with tempfile.TemporaryDirectory() as folder:
+            done = run(f"cd {folder}; PREFIX={folder}/usr\n" +
+                       block.replace("install build", f"install {BUILD}"))
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            conf = f"sources:\n  demo:\n    plugin: {folder}/wave/build/wave.so\n" \
+                   "    options: { period_s: 60 }\n    record: [{ amplitude: 10 }]\n"
+            with Server({"demo.yaml": conf}) as server:
+                server.start()
+                server.save_unitop("waves", {"w": {"source": "demo", "amplitude": 10}})
+                with server.stream("/timeseries/waves/stream") as stream:
+                    value = stream.next().json()["items"][0]["value"]
+                self.assertTrue(-10 <= value <= 10, value)
 
     def test_help_names_every_flag_of_the_table(self):
         flags = re.findall(r"^\| `(--[a-z-]+)", (ROOT / "README.md").read_text(), re.M)
