@@ -253,7 +253,7 @@ void http_send_bare(struct http_worker *w, struct mg_connection *conn, int statu
 
 /* --- implemented by the stream part --- */
 
-/* [control] in http_server_start(), before the listeners open / in stop and free. */
+/* [control] in http_server_new() / in stop and free. */
 int streamer_new(struct http_server *server, struct streamer **ret, struct error *err);
 /* Every stream is told `end` and flushed, within `timeout_ms`; then the threads are joined. */
 void streamer_stop(struct streamer *s, int64_t timeout_ms);

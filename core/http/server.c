@@ -307,6 +307,8 @@ int http_server_new(const struct http_options *options, struct http_server **ret
         if (!server->workers)
             code = error_set(err, ERR_NOMEM, "out of memory");
     }
+    if (!code) /* here, not at start: whoever adds routes makes channels of it */
+        code = streamer_new(server, &server->streamer, err);
     if (code) {
         http_server_free(server);
         return code;
@@ -392,9 +394,6 @@ int http_server_start(struct http_server *server, struct error *err)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, init_library);
     int code = adopt_init(server, err);
-    if (code)
-        return code;
-    code = streamer_new(server, &server->streamer, err);
     if (code)
         return code;
     code = start_civetweb(server, err);
