@@ -27,7 +27,7 @@ struct json_scan_error {
     size_t line, column; /* from 1; column in characters */
     const char *message; /* static, in the words of Python's json module where it has them:
                                "Expecting value", "Extra data", "Expecting ',' delimiter", ... */
-    size_t characters;      /* as `position`, counted in characters */
+    size_t characters;   /* as `position`, counted in characters */
 };
 
 /* Check `text` and append its compact form to `compact` (NULL: only check).  `spans`: n_spans names
