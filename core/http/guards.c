@@ -97,6 +97,34 @@ static bool is_local_name(const char *host)
     return false;
 }
 
+/* "GET http://host:port/path": then the authority must be the Host's. */
+static bool authority_is_host(const struct http_request *r)
+{
+    const char *uri = r->info->request_uri, *path = r->info->local_uri_raw;
+    if (uri == path)
+        return true;
+    const char *authority = strstr(uri, "://");
+    if (!authority || !r->host)
+        return false;
+    authority += 3;
+    size_t len = strlen(r->host);
+    return (size_t)(path - authority) == len && strncasecmp(authority, r->host, len) == 0;
+}
+
+/* Is `token` in the comma-separated list? */
+static bool has_token(const char *list, const char *token)
+{
+    size_t len = strlen(token);
+    while (list && *list) {
+        list += strspn(list, ", ");
+        size_t item = strcspn(list, ", ");
+        if (item == len && strncasecmp(list, token, len) == 0)
+            return true;
+        list += item;
+    }
+    return false;
+}
+
 /* The headers that say where the request ends and whom it is for. */
 struct framing {
     unsigned lengths, encodings, hosts, expects;
@@ -181,7 +209,8 @@ bool guard_head(struct http_request *r)
         guard_refuse(r, HTTP_REFUSED_SIZE, 431, "Request Header Fields Too Large");
         return false;
     }
-    if (f.hosts > 1 || (f.hosts == 0 && !r->http10) || (r->host && !is_host(r->host)))
+    if (f.hosts > 1 || (f.hosts == 0 && !r->http10) || (r->host && !is_host(r->host)) ||
+        !authority_is_host(r))
         return refuse_framing(r, "Missing, repeated or malformed Host.");
     size_t url_len = strlen(info->local_uri_raw);
     if (info->query_string)
@@ -195,8 +224,10 @@ bool guard_head(struct http_request *r)
         return false;
     }
     r->expects_continue = f.expects > 0 && !r->http10;
-    r->keep_alive_10 = r->http10 && f.connection && strcasecmp(f.connection, "keep-alive") == 0;
-    r->close |= f.connection && strcasecmp(f.connection, "close") == 0;
+    /* civetweb keeps a connection whose client names options only when keep-alive is among them. */
+    bool keep_alive = has_token(f.connection, "keep-alive");
+    r->keep_alive_10 = r->http10 && keep_alive;
+    r->close |= f.connection && !keep_alive;
     if (r->origin)
         r->origin_allowed = guard_origin_listed(r->server, r->origin);
     if (r->server->options.check_host && !is_local_name(r->host)) {

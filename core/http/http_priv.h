@@ -189,8 +189,9 @@ struct http_request {
     struct json_object *body_object; /* the body as an object; NULL: it is none */
 
     bool answered;
-    bool close; /* close the connection after the answer */
-    bool dead;  /* the peer takes no more */
+    bool close;  /* close the connection after the answer */
+    bool dead;   /* the peer takes no more */
+    bool logged; /* the cause of an error has been */
     int status;
     int64_t started_ns;
 };

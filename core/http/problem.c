@@ -30,9 +30,11 @@ void http_respond_error(struct http_request *r, const struct error *err)
         if (problems[i].code == err->code)
             problem = &problems[i];
     }
-    if (problem->is_ours)
+    if (problem->is_ours) {
+        r->logged = true;
         log_error("hyprxa.http", "%s %s: %s: %s", r->info->request_method, r->info->local_uri_raw,
                   error_code_name(err->code), err->message);
+    }
     if (problem->retry_after)
         http_add_header(r, "Retry-After", problem->retry_after);
     http_respond_detail(r, problem->status,

@@ -182,6 +182,7 @@ static bool authenticate(struct http_request *r)
     int code = options->authenticate(options->auth_ctx, bearer_of(r), r->info->remote_addr,
                                      &r->user, &err);
     if (code) {
+        r->logged = true;
         log_error("hyprxa.http", "authentication failed to work: %s", err.message);
         struct error answer = ERROR_INIT;
         error_set(&answer, ERR_REFUSED, "The request cannot be completed. %s", err.message);
@@ -316,19 +317,23 @@ static void serve(struct http_request *r)
         return;
     r->route->handler(r, r->route_ctx);
     if (!r->answered) {
+        r->logged = true;
         log_error("hyprxa.http", "the handler of %s %s did not answer", r->route->method,
                   r->route->path);
         http_respond_detail(r, 500, "Internal Server Error");
     }
 }
 
+/* One line a request for debugging; one for each error of ours, unless its cause was logged.  A 503
+ * is no error: it is how a full queue and a lost back end are told, thousands of times at once. */
 static void log_request(const struct http_request *r)
 {
-    if (r->status < 500 && !log_enabled(LOG_LEVEL_DEBUG))
-        return;
-    log_write(r->status >= 500 && r->status != 503 ? LOG_LEVEL_ERROR : LOG_LEVEL_DEBUG,
-              "hyprxa.http", "%s %s %d %lld us", r->info->request_method, r->info->local_uri_raw,
-              r->status, (long long)((time_monotonic_ns() - r->started_ns) / 1000));
+    bool error = r->status >= 500 && r->status != 503 && !r->logged;
+    enum log_level level = error ? LOG_LEVEL_ERROR : LOG_LEVEL_DEBUG;
+    if (log_enabled(level))
+        log_write(level, "hyprxa.http", "%s %s %d %lld us", r->info->request_method,
+                  r->info->local_uri_raw, r->status,
+                  (long long)((time_monotonic_ns() - r->started_ns) / 1000));
 }
 
 static void finish(struct http_request *r)

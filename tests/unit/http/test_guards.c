@@ -102,6 +102,27 @@ ParameterizedTest(struct refusal *c, guards, refuses_and_closes)
     fixture_stop(server);
 }
 
+Test(guards, an_absolute_url_must_name_the_host)
+{
+    struct http_server *server = fixture_start(NULL);
+    unsigned port = http_server_port(server, 0);
+    struct answer a;
+    int fd = client_open(server);
+    client_print(fd, "GET http://localhost:%u/things/x HTTP/1.1\r\nHost: localhost:%u\r\n\r\n",
+                 port, port);
+    client_read(fd, true, &a);
+    check_answer(&a, 200, "x");
+    answer_release(&a);
+    client_print(fd, "GET http://evil.example:%u/things/x HTTP/1.1\r\nHost: localhost:%u\r\n\r\n",
+                 port, port);
+    client_read(fd, true, &a);
+    check_answer(&a, 400, "{\"detail\":\"Missing, repeated or malformed Host.\"}");
+    cr_expect(client_is_closed(fd));
+    answer_release(&a);
+    client_close(fd);
+    fixture_stop(server);
+}
+
 Test(guards, a_raw_nul_in_the_uri_is_refused)
 {
     struct http_server *server = fixture_start(NULL);

@@ -94,17 +94,23 @@ Test(response, connections_are_kept_alive_and_pipelines_served)
     fixture_stop(server);
 }
 
-Test(response, the_client_may_ask_to_close)
+Test(response, a_close_is_announced_and_done)
 {
     struct http_server *server = fixture_start(NULL);
-    int fd = client_open(server);
-    client_print(fd, "GET /ok HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    struct answer a;
-    client_read(fd, true, &a);
-    cr_expect_str_eq(answer_header(&a, "connection"), "close");
-    cr_expect(client_is_closed(fd));
-    answer_release(&a);
-    client_close(fd);
+    static const char *const options[] = {"close", "TE, close", "Upgrade", "keep-alive",
+                                          "TE, Keep-Alive"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        bool closes = i < 3;
+        int fd = client_open(server);
+        client_print(fd, "GET /ok HTTP/1.1\r\nHost: localhost\r\nConnection: %s\r\n\r\n",
+                     options[i]);
+        struct answer a;
+        client_read(fd, true, &a);
+        cr_expect_eq(answer_header(&a, "connection") != NULL, closes, "%s", options[i]);
+        cr_expect(closes ? client_is_closed(fd) : client_is_open(fd), "%s", options[i]);
+        answer_release(&a);
+        client_close(fd);
+    }
     fixture_stop(server);
 }
 
