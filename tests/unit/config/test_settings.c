@@ -279,3 +279,41 @@ Test(settings, the_description_names_every_setting)
                   names[i]);
     buf_release(&text);
 }
+
+/* The file that is installed: its comments are the defaults, as it claims. */
+Test(settings, the_installed_file_shows_the_defaults)
+{
+    FILE *in = fopen(HYPRXA_SOURCE_DIR "/core/config/hyprxa.yaml", "r");
+    FILE *out = fopen("hyprxa.yaml", "w");
+    cr_assert(in && out);
+    char line[256];
+    int keys = 0;
+    while (fgets(line, sizeof line, in)) {
+        const char *key = line + 2 + strspn(line + 1, " ") - 1;
+        size_t n = strspn(key, "abcdefghijklmnopqrstuvwxyz_");
+        if (line[0] == '#' && n > 0 && key[n] == ':' && !strstr(line, "storage:")) {
+            fputs(line + 2, out);
+            keys++;
+        }
+    }
+    fclose(in);
+    fclose(out);
+    cr_expect_gt(keys, 10);
+
+    struct buf problems = BUF_INIT(65536);
+    struct settings shown;
+    cr_assert_eq(settings_load(&shown, "hyprxa.yaml", &problems, &err), 0, "%s", problems.data);
+    load_good(NULL);
+    cr_expect_str_eq(shown.hyprxa_listen.items[0], s.hyprxa_listen.items[0]);
+    cr_expect_str_eq(shown.hyprxa_log_level, s.hyprxa_log_level);
+    cr_expect_eq(shown.hyprxa_allow_origins.n, s.hyprxa_allow_origins.n);
+    cr_expect_eq(shown.hyprxa_read_scopes.n, 0);
+    cr_expect_eq(shown.events_maxlen, s.events_maxlen);
+    cr_expect_eq(shown.events_max_buffered_events, s.events_max_buffered_events);
+    cr_expect_eq(shown.timeseries_maxlen, s.timeseries_maxlen);
+    cr_expect_eq(shown.timeseries_flush_interval_us, s.timeseries_flush_interval_us);
+    cr_expect_eq(shown.timeseries_expire_after_us, s.timeseries_expire_after_us);
+    buf_release(&problems);
+    settings_release(&shown);
+    settings_release(&s);
+}

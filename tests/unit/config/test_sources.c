@@ -220,3 +220,17 @@ Test(sources, a_validators_reason_gets_its_place_without_secrets)
     buf_release(&problems);
     source_configs_release(&all);
 }
+
+Test(sources, those_of_the_tree_are_in_order)
+{
+    struct buf problems = BUF_INIT(65536);
+    cr_assert_eq(source_configs_read(HYPRXA_SOURCE_DIR "/conf.d", &all, &problems, &err), 0, "%s",
+                 problems.data);
+    cr_assert_eq(all.n, 2);
+    cr_expect_str_eq(all.items[0].plugin, "csv");
+    cr_expect_not(all.items[0].enabled, "an example");
+    cr_expect_str_eq(all.items[1].plugin, "host");
+    cr_expect(all.items[1].enabled);
+    cr_expect_gt(json_object_array_length(all.items[1].record), 5);
+    source_configs_release(&all);
+}
