@@ -138,10 +138,16 @@ static void last(struct http_request *r, void *ctx)
     struct events *e = ctx;
     struct error err = ERROR_INIT;
     AUTO(buf) out = BUF_INIT(QUERY_MAX);
-    const char *topic = http_path_param(r, "topic");
+    char full_key[EVENT_KEY_MAX + 1];
+    const char *topic = http_path_param(r, "topic"), *key = http_query(r, "routingKey");
     if (!topic_exists(e, r, topic))
         return;
-    int rc = storage_event_last(e->options.storage, topic, http_query(r, "routingKey"), &out, &err);
+    /* Asked for with or without its topic, as posted either way: the full key is the same. */
+    int rc = key ? event_publish_key(topic, key, full_key, &err) : 0;
+    if (rc)
+        rc = ERR_NOT_FOUND; /* no event can have such a key */
+    else
+        rc = storage_event_last(e->options.storage, topic, key ? full_key : NULL, &out, &err);
     if (rc == ERR_NOT_FOUND)
         error_set(&err, rc, "No events found matching criteria.");
     if (rc)

@@ -160,8 +160,8 @@ class Storm(unittest.TestCase):
 
     def publisher(self, server, number, round_number, sent, acknowledged):
         body = '{"topic":"storm","routing_key":"c%d","payload":{"client":%d,"round":%d,"n":%d}}'
+        wire = client.Wire(server.address)
         try:
-            wire = client.Wire(server.address)
             for n in range(100000):
                 data = (body % (number, number, round_number, n)).encode()
                 head = (f"POST /events/publish HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -172,6 +172,8 @@ class Storm(unittest.TestCase):
                     acknowledged.add((number, round_number, n))
         except (OSError, EOFError, ValueError):
             pass  # the server was killed
+        finally:
+            wire.close()
 
     def test_kill_9_loses_no_acknowledged_event_and_invents_none(self):
         sent, acknowledged = set(), set()
