@@ -214,7 +214,11 @@ static int put_in_gap(struct series_store *ss, struct series_head *h,
                       const struct series_tail *before, const struct sample *s, size_t n,
                       struct error *err)
 {
-    if (!before->any || before->n >= SMALL_CHUNK || n >= SMALL_CHUNK)
+    /* A chunk that lasts long would keep old samples from being dropped. */
+    bool long_lasting = ss->options.expire_after_us > 0 && before->any &&
+                        (uint64_t)s[n - 1].time_us - (uint64_t)before->start >
+                            (uint64_t)ss->options.expire_after_us / 8;
+    if (!before->any || before->n >= SMALL_CHUNK || n >= SMALL_CHUNK || long_lasting)
         return insert_spans(ss, h, s, n, CHUNK_SAMPLES_MAX, err);
     int rc = load_group(ss, h->id, before->start, false, err);
     /* The joined must be one chunk: overlays rely on its start and end. */

@@ -359,10 +359,17 @@ static int push_states(struct series_store *ss, const struct sample_block *b)
     return 0;
 }
 
+/* NULL: not made yet; the token may be a reader's, who found the series in the database. */
+static struct series_head *head_of(const struct series_store *ss, struct series *s)
+{
+    int64_t id = series_token_id(ss, s);
+    return (size_t)id < ss->n_heads ? ss->heads[id] : NULL;
+}
+
 static int ingest_block(struct series_store *ss, const struct sample_block *b, struct error *err)
 {
     for (size_t r = ss->ingest_run; r < b->n_runs; r++)
-        if (!series_token_id(ss, b->runs[r].series)) {
+        if (!head_of(ss, b->runs[r].series)) {
             int rc = resolve(ss, b->runs[r].series, err);
             if (rc)
                 return rc;
@@ -373,9 +380,8 @@ static int ingest_block(struct series_store *ss, const struct sample_block *b, s
     for (; ss->ingest_run < b->n_runs && !rc; ss->ingest_run += !rc) {
         const struct sample_run *run = &b->runs[ss->ingest_run];
         /* Another store may have put its own token there meanwhile: then it is tried again. */
-        int64_t id = series_token_id(ss, run->series);
-        rc = id ? push_run(ss, ss->heads[id], b->samples + run->first, run->n, &duplicates)
-                : ERR_AGAIN;
+        struct series_head *h = head_of(ss, run->series);
+        rc = h ? push_run(ss, h, b->samples + run->first, run->n, &duplicates) : ERR_AGAIN;
     }
     if (!rc)
         rc = push_states(ss, b);

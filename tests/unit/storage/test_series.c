@@ -195,31 +195,30 @@ Test(series, the_newest_state_is_seen_pending_saved_and_after_reopening)
 
 Test(series, old_chunks_are_dropped_and_new_ones_kept)
 {
-    struct kit k = {.options = {.expire_after_us = INT64_C(3600) * SECOND,
-                                .flush_interval_us = 20000},
-                    .tuning = {.chunk_samples = 10}};
+    struct kit k = {.tuning = {.chunk_samples = 10}};
     kit_open(&k);
     int64_t now = time_now_us();
-    struct sample v[40];
-    for (int i = 0; i < 20; i++) {
+    struct sample v[600]; /* fewer would be joined into one chunk, which is kept whole */
+    for (int i = 0; i < 300; i++) {
         v[i] = kit_double(now - INT64_C(7200) * SECOND + i, i);
-        v[20 + i] = kit_double(now - 10 * SECOND + i, i);
+        v[300 + i] = kit_double(now - 10 * SECOND + i, i);
     }
     struct series *s[2] = {kit_series("boiler", 1), kit_series("boiler", 2)};
     for (int i = 0; i < 2; i++) {
-        kit_append(&k, s[i], v, 20);
+        kit_append(&k, s[i], v, 300);
         kit_flush(&k);
-        kit_append(&k, s[i], v + 20, 20);
+        kit_append(&k, s[i], v + 300, 300);
         kit_flush(&k);
     }
     /* A round begins at the start of the store. */
+    k.options.expire_after_us = INT64_C(3600) * SECOND;
     kit_reopen(&k);
-    for (size_t n = 0; n != 40;) {
+    for (size_t n = 0; n != 600;) {
         n = (size_t)atomic_load(&k.store->n_expired);
         usleep(1000);
     }
-    kit_expect(&k, s[0], v + 20, 20);
-    kit_expect(&k, s[1], v + 20, 20);
+    kit_expect(&k, s[0], v + 300, 300);
+    kit_expect(&k, s[1], v + 300, 300);
     series_unref(s[0]);
     series_unref(s[1]);
     kit_close(&k);

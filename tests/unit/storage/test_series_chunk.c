@@ -152,9 +152,8 @@ Test(series_chunk, repeated_texts_are_stored_once, .init = init, .fini = fini)
     static const char *const words[] = {"running", "stopped", "maintenance"};
     regular_times(3000);
     for (size_t i = 0; i < 3000; i++)
-        samples[i].value = (struct value){.type = VALUE_STRING,
-                                          .len = (uint32_t)strlen(words[i % 3]),
-                                          .as.ptr = words[i % 3]};
+        samples[i].value = (struct value){
+            .type = VALUE_STRING, .len = (uint32_t)strlen(words[i % 3]), .as.ptr = words[i % 3]};
     size_t len = round_trip(samples, 3000);
     cr_assert_leq(len, 1000, "%zu bytes", len);
 }
