@@ -335,9 +335,10 @@ bool guard_read_body(struct http_request *r, size_t max)
         if (http_send(r, go_on, sizeof go_on - 1))
             return false;
     }
+    int64_t deadline_ms = time_monotonic_ms() + r->server->options.request_timeout_ms;
     http_watch(r->worker, HTTP_PHASE_READ, r->server->options.request_timeout_ms);
     int result = read_all(r, max);
-    bool reaped = http_unwatch(r->worker);
+    bool late = http_unwatch(r->worker) || time_monotonic_ms() >= deadline_ms;
     atomic_fetch_add_explicit(&r->worker->bytes_in, r->worker->body.len, memory_order_relaxed);
     if (result == 1) {
         r->body_read = true;
@@ -349,7 +350,7 @@ bool guard_read_body(struct http_request *r, size_t max)
         return out_of_memory(r);
     r->has_body = false; /* broken off: nothing to drain */
     r->close = true;
-    if (reaped)
+    if (late)
         http_respond_detail(r, 408, "Request Timeout");
     else
         refuse_framing(r, "Incomplete or malformed request body.");
