@@ -25,7 +25,7 @@ int db_error(sqlite3 *db, int rc, struct error *err, const char *doing)
 {
     switch (rc & 0xff) {
     case SQLITE_FULL:
-        return error_set(err, ERR_AGAIN, "Event storage is full.");
+        return error_set(err, ERR_AGAIN, "%s: the disk is full", doing);
     case SQLITE_NOMEM:
         return error_set(err, ERR_NOMEM, "%s: out of memory", doing);
     case SQLITE_CORRUPT:
@@ -112,7 +112,7 @@ static int connect_file(const char *path, int flags, sqlite3 **ret, struct error
         return result;
     }
     sqlite3_extended_result_codes(db, 1);
-    sqlite3_busy_timeout(db, BUSY_TIMEOUT_MS);
+    sqlite3_busy_timeout(db, DB_BUSY_TIMEOUT_MS);
     *ret = db;
     return 0;
 }
@@ -194,7 +194,10 @@ int db_open_writer(const char *path, const struct db_schema *schema, sqlite3 **r
     if (!result)
         result = check_integrity(db, err);
     if (result) {
-        error_prefix(err, "database '%s'", path);
+        error_prefix(err,
+                     result == ERR_CORRUPT ? "database '%s' (restore it or move it away)"
+                                           : "database '%s'",
+                     path);
         sqlite3_close(db);
         return result;
     }
@@ -209,7 +212,7 @@ int db_open_reader(const char *path, sqlite3 **ret, struct error *err)
     if (!result)
         result = db_exec(db,
                          "PRAGMA query_only=ON; PRAGMA cache_size=-2000;"
-                         "PRAGMA mmap_size=268435456; PRAGMA trusted_schema=OFF;",
+                         "PRAGMA trusted_schema=OFF;",
                          err);
     if (result) {
         error_prefix(err, "database '%s'", path);

@@ -9,6 +9,8 @@
 #include <sqlite3.h>
 #include <stdint.h>
 
+enum { DB_BUSY_TIMEOUT_MS = 5000 }; /* how long another process (a shell, a backup) may lock */
+
 /* What `db_open_writer` makes of a file. */
 struct db_schema {
     int32_t application_id; /* tells our files from others' */
@@ -34,7 +36,7 @@ int db_run(sqlite3_stmt *stmt, struct error *err);
 int db_get_int(sqlite3 *db, const char *sql, int64_t otherwise, int64_t *ret, struct error *err);
 
 /* The code for SQLite's result `rc` (not ROW, DONE or OK), with the connection's message:
- * ERR_AGAIN "Event storage is full." for a full disk, ERR_NOMEM, ERR_CORRUPT, else
+ * ERR_AGAIN for a full disk, ERR_NOMEM, ERR_CORRUPT, else
  * ERR_UNAVAILABLE. */
 int db_error(sqlite3 *db, int rc, struct error *err, const char *doing);
 

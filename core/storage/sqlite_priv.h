@@ -52,6 +52,7 @@ struct writer {
     /* owned by the holder of the role */
     sqlite3_stmt *begin, *commit, *rollback;
     int wal_frames; /* after the last commit */
+    int checkpoint_at;
     struct db_wal_ahead wal_ahead;
 
     /* atomic */

@@ -81,7 +81,8 @@ int storage_event_last(struct storage *st, const char *topic, const char *routin
                        struct buf *out, struct error *err);
 /* For each distinct stored key of `topic` that matches the regular expression (PCRE2, search,
  * case-insensitive; NULL: all) the newest event, documents joined by ',' in order of key.
- * ERR_INVALID: bad expression. */
+ * ERR_INVALID: bad expression; ERR_LIMIT: matching takes too many steps or too long, or `out` is
+ * full. */
 int storage_event_query(struct storage *st, const char *topic, const char *regex, struct buf *out,
                         size_t *ret_n, struct error *err);
 
@@ -95,7 +96,8 @@ struct storage_event_row {
     struct message_id id;
 };
 struct storage_event_cursor;
-/* Events with start <= time <= end, by time then id.  `regex` as above.  ERR_INVALID. */
+/* Events with start <= time <= end, by time then id.  `regex` as above.  ERR_INVALID;
+ * storage_event_next() may say ERR_LIMIT. */
 int storage_event_range(struct storage *st, const char *topic, const char *regex, int64_t start_us,
                         int64_t end_us, struct storage_event_cursor **ret, struct error *err);
 /* 1: a row, 0: the end, negative: an error. */

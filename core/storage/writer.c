@@ -21,6 +21,9 @@
 enum {
     MAX_QUEUED_DEFAULT = 10000,
     CHECKPOINT_FRAMES = 16000,
+    CHECKPOINT_RETRY_FRAMES = 2000,
+    CHECKPOINT_WAIT_FRAMES = 4 * CHECKPOINT_FRAMES,
+    CHECKPOINT_WAIT_MS = 250, /* a window of a cursor takes 100 */
     PURGE_INTERVAL_MS = 60 * 1000,
 };
 
@@ -144,9 +147,12 @@ static int transact(struct sqlite_storage *sq, struct batch *b)
     if (!sqlite3_get_autocommit(sq->db))
         db_run(w->rollback, NULL);
     event_writer_forget_keys(sq);
+    if (result == ERR_AGAIN)
+        return error_set(&b->error, ERR_AGAIN, "Event storage is full.");
     error_prefix(&b->error, "storage");
     /* What is wrong with the file is no fault of the writers: they may try again elsewhere. */
-    return result == ERR_AGAIN || result == ERR_NOMEM ? result : ERR_UNAVAILABLE;
+    b->error.code = result == ERR_NOMEM ? ERR_NOMEM : ERR_UNAVAILABLE;
+    return b->error.code;
 }
 
 static void batch_commit(struct sqlite_storage *sq, struct batch *b)
@@ -176,17 +182,33 @@ static int note_wal(void *arg, sqlite3 *db, const char *name, int frames)
     return SQLITE_OK;
 }
 
+/* Copy the WAL into the database.  Readers that come and go without a pause can keep it from being
+ * used again; when it has become long, they are waited for. */
+static void checkpoint(struct sqlite_storage *sq)
+{
+    struct writer *w = &sq->writer;
+    bool wait = w->wal_frames >= CHECKPOINT_WAIT_FRAMES;
+    if (wait)
+        sqlite3_busy_timeout(sq->db, CHECKPOINT_WAIT_MS);
+    int rc = sqlite3_wal_checkpoint_v2(
+        sq->db, NULL, wait ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (wait)
+        sqlite3_busy_timeout(sq->db, DB_BUSY_TIMEOUT_MS);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
+        log_warning("hyprxa.storage", "checkpoint: %s", sqlite3_errmsg(sq->db));
+    w->checkpoint_at = w->wal_frames + (wait ? CHECKPOINT_FRAMES : CHECKPOINT_RETRY_FRAMES);
+}
+
 /* After the answers are out: what would make the next commits slow. */
 static void tend_wal(struct sqlite_storage *sq)
 {
     struct writer *w = &sq->writer;
-    if (w->wal_frames < CHECKPOINT_FRAMES) {
+    if (w->wal_frames < CHECKPOINT_FRAMES)
+        w->checkpoint_at = CHECKPOINT_FRAMES; /* it has begun anew */
+    if (w->wal_frames >= w->checkpoint_at)
+        checkpoint(sq);
+    else
         db_zero_wal_ahead(&w->wal_ahead, sq->db, w->wal_frames);
-        return;
-    }
-    int rc = sqlite3_wal_checkpoint_v2(sq->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
-        log_warning("hyprxa.storage", "checkpoint: %s", sqlite3_errmsg(sq->db));
 }
 
 static int batch_result(const struct batch *b, struct error *err)

@@ -1,5 +1,5 @@
-/* storage_append_rate [threads] [seconds] [folder]: durable appends per second, and how long one
- * takes.  Not a test: run by hand. */
+/* storage_append_rate [threads] [seconds] [folder]: durable appends per second, how long one takes,
+ * and how fast they are read back.  Not a test: run by hand. */
 #include "storage/storage.h"
 
 #include "base/thread.h"
@@ -54,6 +54,21 @@ static void *append(void *arg)
     return NULL;
 }
 
+static void read_back(void)
+{
+    struct storage_event_cursor *cursor;
+    struct storage_event_row row;
+    size_t n = 0;
+    int64_t start_ns = time_monotonic_ns();
+    if (storage_event_range(st, "alarms", "tank", 0, INT64_MAX, &cursor, NULL))
+        exit(1);
+    while (storage_event_next(cursor, &row, NULL) == 1)
+        n++;
+    storage_event_cursor_close(cursor);
+    printf("range: %zu events, %.0f a second\n", n,
+           (double)n * 1e9 / (double)(time_monotonic_ns() - start_ns));
+}
+
 static int ascending(const void *a, const void *b)
 {
     unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
@@ -88,6 +103,7 @@ int main(int argc, char **argv)
            n_threads, (double)stats.events_committed / seconds,
            (double)stats.events_committed / (double)stats.event_commits, latencies_us[n / 2],
            latencies_us[n * 99 / 100], latencies_us[n - 1]);
+    read_back();
     storage_close(st);
     return published == stats.events_committed ? 0 : 1;
 }
