@@ -572,25 +572,30 @@ void toy_close(struct toy_host *t)
 
 /* --- watching it --- */
 
-static struct timespec patience(void)
+typedef bool condition_fn(const struct toy_host *t, const char *text, size_t n);
+
+static bool wait_for(struct toy_host *t, condition_fn *holds, const char *text, size_t n)
 {
     struct timespec end;
+    int problem = 0;
     clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += TOY_PATIENCE_MS / 1000;
-    return end;
-}
-
-bool toy_wait_samples(struct toy_host *t, size_t n)
-{
-    struct timespec end = patience();
-    int problem = 0;
     pthread_mutex_lock(&t->lock);
-    while (t->counts.live + t->counts.history < n && problem == 0) {
+    while (!holds(t, text, n) && problem == 0) {
         problem = pthread_cond_timedwait(&t->changed, &t->lock, &end);
     }
-    bool reached = t->counts.live + t->counts.history >= n;
+    bool held = holds(t, text, n);
+    if (!held) {
+        fprintf(stderr, "waited in vain; the log:\n%s", t->log ? t->log : "(nothing)\n");
+    }
     pthread_mutex_unlock(&t->lock);
-    return reached;
+    return held;
+}
+
+static bool has_samples(const struct toy_host *t, const char *text, size_t n)
+{
+    (void)text;
+    return t->counts.live + t->counts.history >= n;
 }
 
 static size_t samples_of_locked(const struct toy_host *t, const char *json)
@@ -602,41 +607,65 @@ static size_t samples_of_locked(const struct toy_host *t, const char *json)
     return n;
 }
 
+static bool has_samples_of(const struct toy_host *t, const char *json, size_t n)
+{
+    return samples_of_locked(t, json) >= n;
+}
+
+static bool has_logged(const struct toy_host *t, const char *text, size_t n)
+{
+    (void)n;
+    return t->log && strstr(t->log, text);
+}
+
+static bool has_state(const struct toy_host *t, const char *prefix, size_t n)
+{
+    bool found = false;
+    for (size_t i = 0; i < t->n_operations; i++) {
+        found = found || (t->operations[i].kind == OPERATION_STATE &&
+                          strncmp(t->operations[i].text, prefix, n) == 0);
+    }
+    return found;
+}
+
+static bool has_saved(const struct toy_host *t, const char *text, size_t n)
+{
+    (void)text;
+    (void)n;
+    return t->n_operations == 0 || t->operations[t->n_operations - 1].kind == OPERATION_STATE;
+}
+
+bool toy_wait_samples(struct toy_host *t, size_t n)
+{
+    return wait_for(t, has_samples, NULL, n);
+}
+
+bool toy_wait_samples_of(struct toy_host *t, const char *json, size_t n)
+{
+    return wait_for(t, has_samples_of, json, n);
+}
+
+bool toy_wait_log(struct toy_host *t, const char *text)
+{
+    return wait_for(t, has_logged, text, 0);
+}
+
+bool toy_wait_state(struct toy_host *t, const char *prefix)
+{
+    return wait_for(t, has_state, prefix, strlen(prefix));
+}
+
+bool toy_wait_saved(struct toy_host *t)
+{
+    return wait_for(t, has_saved, NULL, 0);
+}
+
 size_t toy_samples_of(struct toy_host *t, const char *json)
 {
     pthread_mutex_lock(&t->lock);
     size_t n = samples_of_locked(t, json);
     pthread_mutex_unlock(&t->lock);
     return n;
-}
-
-bool toy_wait_samples_of(struct toy_host *t, const char *json, size_t n)
-{
-    struct timespec end = patience();
-    int problem = 0;
-    pthread_mutex_lock(&t->lock);
-    while (samples_of_locked(t, json) < n && problem == 0) {
-        problem = pthread_cond_timedwait(&t->changed, &t->lock, &end);
-    }
-    bool reached = samples_of_locked(t, json) >= n;
-    pthread_mutex_unlock(&t->lock);
-    return reached;
-}
-
-bool toy_wait_log(struct toy_host *t, const char *text)
-{
-    struct timespec end = patience();
-    int problem = 0;
-    pthread_mutex_lock(&t->lock);
-    while (!(t->log && strstr(t->log, text)) && problem == 0) {
-        problem = pthread_cond_timedwait(&t->changed, &t->lock, &end);
-    }
-    bool found = t->log && strstr(t->log, text);
-    if (!found) {
-        fprintf(stderr, "not logged: '%s', but:\n%s", text, t->log ? t->log : "nothing\n");
-    }
-    pthread_mutex_unlock(&t->lock);
-    return found;
 }
 
 size_t toy_count_log(struct toy_host *t, const char *text)

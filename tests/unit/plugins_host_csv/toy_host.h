@@ -67,6 +67,10 @@ struct toy_counts {
     size_t calls, live, history, duplicates, refused;
 };
 struct toy_counts toy_counts(struct toy_host *t);
+/* Wait until something has been saved under a key that begins with `prefix`. */
+bool toy_wait_state(struct toy_host *t, const char *prefix);
+/* Wait until state has been saved after the last sample. */
+bool toy_wait_saved(struct toy_host *t);
 /* How many samples of a series were published, and wait for so many. */
 size_t toy_samples_of(struct toy_host *t, const char *json);
 bool toy_wait_samples_of(struct toy_host *t, const char *json, size_t n);
