@@ -69,11 +69,18 @@ void tsan_explain(const char *format, ...);
         }                                                \
     } while (0)
 
-#define cr_assert(c, ...)          TSAN_CHECK(true, c, __VA_ARGS__)
-#define cr_assert_eq(a, b, ...)    TSAN_CHECK(true, (a) == (b), __VA_ARGS__)
-#define cr_assert_geq(a, b, ...)   TSAN_CHECK(true, (a) >= (b), __VA_ARGS__)
-#define cr_assert_lt(a, b, ...)    TSAN_CHECK(true, (a) < (b), __VA_ARGS__)
-#define cr_assert_not_null(p, ...) TSAN_CHECK(true, (p) != NULL, __VA_ARGS__)
+#define cr_assert(c, ...)            TSAN_CHECK(true, c, __VA_ARGS__)
+#define cr_assert_not(c, ...)        TSAN_CHECK(true, !(c), __VA_ARGS__)
+#define cr_assert_eq(a, b, ...)      TSAN_CHECK(true, (a) == (b), __VA_ARGS__)
+#define cr_assert_neq(a, b, ...)     TSAN_CHECK(true, (a) != (b), __VA_ARGS__)
+#define cr_assert_lt(a, b, ...)      TSAN_CHECK(true, (a) < (b), __VA_ARGS__)
+#define cr_assert_leq(a, b, ...)     TSAN_CHECK(true, (a) <= (b), __VA_ARGS__)
+#define cr_assert_gt(a, b, ...)      TSAN_CHECK(true, (a) > (b), __VA_ARGS__)
+#define cr_assert_geq(a, b, ...)     TSAN_CHECK(true, (a) >= (b), __VA_ARGS__)
+#define cr_assert_null(p, ...)       TSAN_CHECK(true, (p) == NULL, __VA_ARGS__)
+#define cr_assert_not_null(p, ...)   TSAN_CHECK(true, (p) != NULL, __VA_ARGS__)
+#define cr_assert_str_eq(a, b, ...)  TSAN_CHECK(true, strcmp((a), (b)) == 0, __VA_ARGS__)
+#define cr_assert_str_neq(a, b, ...) TSAN_CHECK(true, strcmp((a), (b)) != 0, __VA_ARGS__)
 
 #define cr_expect(c, ...)            TSAN_CHECK(false, c, __VA_ARGS__)
 #define cr_expect_not(c, ...)        TSAN_CHECK(false, !(c), __VA_ARGS__)
