@@ -419,20 +419,17 @@ int integration_info(struct integration *in, struct buf *out)
     if (!ops->info)
         return ERR_UNSUPPORTED;
     enum { INFO_MAX = 65536 };
-    int rc = buf_reserve(out, INFO_MAX);
-    if (rc)
-        return rc;
+    AUTO_FREE char *text = malloc(INFO_MAX);
+    if (!text)
+        return ERR_NOMEM;
     pthread_mutex_lock(&in->control);
-    size_t len =
-        atomic_load(&in->closing) ? 0 : ops->info(in->self, out->data + out->len, INFO_MAX);
+    size_t len = atomic_load(&in->closing) ? 0 : ops->info(in->self, text, INFO_MAX);
     pthread_mutex_unlock(&in->control);
     if (len == 0 || len >= INFO_MAX)
         return ERR_NOT_FOUND;
     AUTO_JSON *checked = NULL;
-    rc = json_parse(out->data + out->len, len, &checked, NULL);
-    if (!rc)
-        rc = json_write_value(out, checked);
-    return rc;
+    int rc = json_parse(text, len, &checked, NULL);
+    return rc ? rc : json_write_value(out, checked);
 }
 
 /* --- the end --- */

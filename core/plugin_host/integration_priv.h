@@ -143,6 +143,11 @@ struct link {
     struct link *next;
 };
 
+/* Part of what the integration serves: started, not asked to stop, not ended.  in->lock held. */
+static inline bool link_is_open(const struct link *link)
+{
+    return link->go && !link->stop_deadline_ms && link->state != LINK_ENDED;
+}
 int link_new(struct integration *in, const struct hyprxa_base_connection *ops, void *conn,
              struct link **ret);
 int link_start(struct link *link, struct error *err);

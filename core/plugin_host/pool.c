@@ -19,8 +19,7 @@ static bool can_take_more(struct link *link, size_t *ret_room)
 {
     struct integration *in = link->in;
     pthread_mutex_lock(&in->lock);
-    bool usable = link->ops.add && link->state == LINK_RUNNING && !link->stop_deadline_ms &&
-                  link->n_carried < per_connection(in);
+    bool usable = link->ops.add && link_is_open(link) && link->n_carried < per_connection(in);
     *ret_room = usable ? per_connection(in) - link->n_carried : 0;
     pthread_mutex_unlock(&in->lock);
     return usable;

@@ -12,8 +12,10 @@ enum { MAGIC = 0x53554253, DEAD_MAX = 65536 };
 struct subscription *subscription_of(const struct integration *in,
                                      const struct hyprxa_subscription *pub)
 {
+    /* `id` points into our struct around `pub`: one that a plugin copied or made up points elsewhere,
+     * and is found out before anything behind its end is read. */
     struct subscription *s = (struct subscription *)(uintptr_t)pub;
-    return s && s->magic == MAGIC && s->in == in ? s : NULL;
+    return s && pub->id == s->id && s->magic == MAGIC && s->in == in ? s : NULL;
 }
 
 int subscription_new(struct integration *in, struct series *series, int64_t stored_us,

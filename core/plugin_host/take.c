@@ -195,7 +195,7 @@ void integration_get_stats(struct integration *in, struct integration_stats *ret
     pthread_mutex_lock(&in->lock);
     ret->subscriptions = in->n_live;
     for (struct link *l = in->links; l; l = l->next)
-        ret->connections += l->state == LINK_RUNNING;
+        ret->connections += link_is_open(l);
     memcpy(ret->last_error, in->last_error, sizeof ret->last_error);
     pthread_mutex_unlock(&in->lock);
 }
@@ -207,7 +207,7 @@ void integration_each_connection(struct integration *in, connection_info_fn *eac
     struct connection_info *infos = in->n_links ? calloc(in->n_links, sizeof *infos) : NULL;
     size_t n = 0;
     for (struct link *l = infos ? in->links : NULL; l; l = l->next)
-        if (l->state == LINK_RUNNING)
+        if (link_is_open(l))
             infos[n++] = (struct connection_info){.name = in->plugin->entry.name,
                                                   .online = atomic_load(&l->online),
                                                   .created_us = l->created_us,

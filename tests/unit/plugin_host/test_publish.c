@@ -212,7 +212,7 @@ static hyprxa_status run_invalid(struct probe_connection *c, struct hyprxa_link 
                                  struct hyprxa_error *err)
 {
     static char large[HYPRXA_VALUE_MAX + 1];
-    struct hyprxa_subscription foreign = {.size = sizeof foreign, .json = "{}"};
+    struct hyprxa_subscription foreign;
     (void)err;
     memset(large, 'a', sizeof large);
     struct hyprxa_sample bad[] = {
@@ -228,6 +228,7 @@ static hyprxa_status run_invalid(struct probe_connection *c, struct hyprxa_link 
     for (int i = 0; i < 7; i++)
         seen.status[i] = publish_n(link, c->subs[0], &bad[i], 1);
     struct hyprxa_sample good = second(1);
+    foreign = *c->subs[0]; /* a copy is none of the host's either */
     seen.status[7] = publish_n(link, &foreign, &good, 1);
     seen.status[8] = publish_n(link, NULL, &good, 1);
     seen.status[9] = publish_n(link, c->subs[0], NULL, 1);
