@@ -304,7 +304,7 @@ static void *post_many(void *arg)
     return NULL;
 }
 
-static void post_in_parallel(struct fixture *f, struct many *work, int n_threads)
+static void post_in_parallel(struct many *work, int n_threads)
 {
     pthread_t threads[16];
     cr_assert_leq(n_threads, 16);
@@ -312,7 +312,6 @@ static void post_in_parallel(struct fixture *f, struct many *work, int n_threads
         cr_assert_eq(thread_start(&threads[i], "post", post_many, &work[i], NULL), 0);
     for (int i = 0; i < n_threads; i++)
         pthread_join(threads[i], NULL);
-    (void)f;
 }
 
 Test(storage, range_of_many_windows_is_complete)
@@ -323,7 +322,7 @@ Test(storage, range_of_many_windows_is_complete)
     struct many work[THREADS];
     for (int i = 0; i < THREADS; i++)
         work[i] = (struct many){&f, i * EACH, EACH};
-    post_in_parallel(&f, work, THREADS);
+    post_in_parallel(work, THREADS);
     cr_expect_eq(count_range(&f, NULL, at(0), at(100000)), THREADS * EACH);
     cr_expect_eq(count_range(&f, "^TANK$", at(0), at(100000)), THREADS * EACH / 3);
     tear_down(&f);
@@ -366,7 +365,7 @@ Test(storage, commits_are_told_in_order_with_the_document)
     storage_on_event_commit(f.st, follow, &followed);
     for (int i = 0; i < THREADS; i++)
         work[i] = (struct many){&f, i * EACH, EACH};
-    post_in_parallel(&f, work, THREADS);
+    post_in_parallel(work, THREADS);
     post(&f, "alarms", "tank", "{\"last\":true}", at(100000));
     cr_expect_eq(followed.n, THREADS * EACH + 1);
     cr_expect(followed.in_order);
