@@ -106,7 +106,7 @@ static int64_t next_duty_locked(const struct series_store *ss, int64_t now)
             series_chunks_due(ss, now) ? now : ss->oldest->logged_at_ms + ss->tuning.chunk_after_ms;
         due = aged < due ? aged : due;
     }
-    return due < ss->retry_ms ? ss->retry_ms : due;
+    return ss->retry_ms > now ? ss->retry_ms : due;
 }
 
 /* Sleep until there is work.  True: flush; false: only take in what is queued and tidy. */
