@@ -25,7 +25,8 @@ struct channel_options {
     bool disconnect_slow; /* end a stream that overruns instead of skipping */
 };
 
-/* A reference-counted channel: the creator holds one reference, every stream another.  [any] */
+/* A reference-counted channel: the creator holds one reference, every stream another.  All must be
+ * gone before the server is freed.  channel_new() returns NULL when out of memory.  [any] */
 struct channel *channel_new(struct streamer *s, const struct channel_options *options);
 struct channel *channel_ref(struct channel *c);
 void channel_unref(struct channel *c);
@@ -33,15 +34,18 @@ void channel_unref(struct channel *c);
  * channel. */
 void channel_publish(struct channel *c, struct message *m);
 /* A notice to every stream: a named SSE event (`gap`, `stale`) with JSON data, in order with the
- * messages. */
+ * messages.  Without memory it is lost.  [as channel_publish()] */
 void channel_notice(struct channel *c, const char *event, const char *json, size_t len);
-/* Tell every stream `end` with {"reason": …} and close it once flushed; later streams end at once. */
+/* Tell every stream `end` with {"reason": …} and close it once flushed; later streams end at once.
+ * What is published afterwards is ignored.  [any] */
 void channel_end(struct channel *c, const char *reason);
 
 /* Turn the request into an SSE stream of `c`, from the next published message on: sends the head,
  * adopts the socket, returns; the worker is free.  This answers the request, also on failure
- * (ERR_LIMIT -> 503).  `on_end` (may be NULL) runs on a streamer thread exactly once when the stream
- * is gone, and must only post a notice (not block, not call the streamer).  [worker] */
+ * (ERR_LIMIT, no descriptor or worker left, or ERR_UNAVAILABLE, stopping: 503; ERR_INVALID, a body:
+ * 400; ERR_CLOSED: the client is gone).  `on_end` (may be NULL) runs exactly once, with no lock of
+ * the streamer held: on a streamer thread when the stream is gone, or on this one before a failure
+ * is returned (or 0, for HEAD).  It must not block.  [worker] */
 typedef void stream_end_fn(void *ctx);
 int stream_begin_sse(struct http_request *r, struct channel *c, stream_end_fn *on_end, void *ctx,
                      struct error *err);
@@ -59,7 +63,8 @@ struct streamer_stats {
     uint64_t parked; /* streams that could not be adopted and hold a worker */
 };
 void streamer_get_stats(struct streamer *s, struct streamer_stats *ret);
-/* Each live stream of a channel, for /admin/info: created (UTC us), messages delivered. */
+/* Each live stream of a channel, for /admin/info: created (UTC us), messages delivered.  `each` runs
+ * on the calling thread with no lock of the streamer held. */
 typedef void stream_info_fn(void *ctx, int64_t created_us, uint64_t messages);
 void channel_each_stream(struct channel *c, stream_info_fn *each, void *ctx);
 

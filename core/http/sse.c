@@ -1,0 +1,53 @@
+#include "http/sse.h"
+
+#include <string.h>
+
+int sse_append_event(struct buf *out, const char *event, const char *text, size_t len)
+{
+    if (event) {
+        buf_append_lit(out, "event: ");
+        buf_append_str(out, event);
+        buf_append_lit(out, "\r\n");
+    }
+    buf_append_lit(out, "data: ");
+    buf_append(out, text, len);
+    return buf_append_lit(out, "\r\n\r\n");
+}
+
+int sse_append_comment(struct buf *out, const char *text, size_t len)
+{
+    buf_append_lit(out, ": ");
+    buf_append(out, text, len);
+    return buf_append_lit(out, "\r\n\r\n");
+}
+
+/* "id: ...\r\n", or nothing; returns its length. */
+static size_t format_id(const struct message *m, char out[MESSAGE_ID_SIZE + 8])
+{
+    const struct message_id *id = message_id(m);
+    if (id->sequence == 0)
+        return 0;
+    memcpy(out, "id: ", 4);
+    size_t len = 4 + message_id_format(id, out + 4);
+    memcpy(out + len, "\r\n", 2);
+    return len + 2;
+}
+
+int sse_encode_plain(const struct message *m, struct buf *out)
+{
+    char id[MESSAGE_ID_SIZE + 8];
+    struct message_frame body = message_body(m);
+    buf_append(out, id, format_id(m, id));
+    return sse_append_event(out, NULL, body.data, body.len);
+}
+
+int sse_encode_chunk(const struct message *m, struct buf *out)
+{
+    char id[MESSAGE_ID_SIZE + 8];
+    struct message_frame body = message_body(m);
+    size_t id_len = format_id(m, id);
+    buf_printf(out, "%zx\r\n", id_len + strlen("data: ") + body.len + strlen("\r\n\r\n"));
+    buf_append(out, id, id_len);
+    sse_append_event(out, NULL, body.data, body.len);
+    return buf_append_lit(out, "\r\n");
+}
