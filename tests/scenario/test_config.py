@@ -7,6 +7,7 @@ from lib.server import BUILD, PLUGINS, PROGRAM, Server, until
 
 GOOD = "sources:\n  good:\n    plugin: host\n    options: { interval: 100ms }\n" \
        "    record: [{ metric: load.1 }]\n"
+RECORD = "    record: [{ item: \"1\" }]\n"
 FIXTURES = BUILD / "tests" / "plugins"
 
 
@@ -88,7 +89,7 @@ class OthersRunOn(unittest.TestCase):
                         "could not be started")
 
     def test_unordered_samples_are_refused_and_counted(self):
-        with Server({"bad.yaml": source(FIXTURES / "unordered.so", "    record: all\n"),
+        with Server({"bad.yaml": source(FIXTURES / "unordered.so", RECORD),
                      "good.yaml": GOOD}) as server:
             server.start()
 
@@ -99,7 +100,7 @@ class OthersRunOn(unittest.TestCase):
             until(refused, "refused samples in /metrics")
 
     def test_plugin_that_never_stops(self):
-        self.run_beside(source(FIXTURES / "stuck.so", "    record: all\n"), stop_seconds=5)
+        self.run_beside(source(FIXTURES / "stuck.so", RECORD), stop_seconds=5)
 
 
 if __name__ == "__main__":
