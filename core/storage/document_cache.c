@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/map.h"
 #include "base/thread.h"
+#include "base/time.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -101,4 +102,30 @@ int document_cache_save(struct document_cache *c, const char *key, struct json_o
     if (old)
         c->type->unref(old);
     return rc;
+}
+
+int document_cache_save_stamped(struct document_cache *c, const char *key, const char *name_member,
+                                const char *user, struct json_object *document, struct error *err)
+{
+    struct json_object *name = json_object_new_string(key);
+    struct json_object *by = user ? json_object_new_string(user) : NULL;
+    struct json_object *at = json_object_new_int64(time_now_us());
+    if (!name || !at || (user && !by) || json_object_object_add(document, name_member, name) ||
+        json_object_object_add(document, "modified_by", by) ||
+        json_object_object_add(document, "modified_at", at))
+        return error_set(err, ERR_NOMEM, "out of memory");
+    return document_cache_save(c, key, document, err);
+}
+
+int document_write_stamp(struct buf *out, struct json_object *document)
+{
+    const char *by = json_get_string(document, "modified_by", NULL);
+    char at[TIME_ISO_SIZE];
+    time_format_iso(json_get_int(document, "modified_at", 0), at);
+    buf_append_lit(out, ",\"modified_by\":");
+    if (by)
+        json_write_string(out, by, strlen(by));
+    else
+        buf_append_lit(out, "null");
+    return buf_printf(out, ",\"modified_at\":\"%s\"}", at);
 }

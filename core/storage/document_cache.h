@@ -30,4 +30,13 @@ int document_cache_get(struct document_cache *c, const char *key, void **ret, st
 int document_cache_save(struct document_cache *c, const char *key, struct json_object *document,
                         struct error *err);
 
+/* --- what every such document carries: its name, who saved it and when --- */
+
+/* Save `document`, whose members `name_member`, `modified_by` (`user`; NULL: null) and `modified_at`
+ * (now) are set here. */
+int document_cache_save_stamped(struct document_cache *c, const char *key, const char *name_member,
+                                const char *user, struct json_object *document, struct error *err);
+/* Append `,"modified_by":…,"modified_at":"<ISO>"}`, which ends every document as clients see it. */
+int document_write_stamp(struct buf *out, struct json_object *document);
+
 #endif

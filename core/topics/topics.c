@@ -2,7 +2,6 @@
 
 #include "base/json.h"
 #include "base/json_schema.h"
-#include "base/time.h"
 #include "storage/document_cache.h"
 #include "topics/topics_priv.h"
 
@@ -35,21 +34,11 @@ static void unref_topic(void *object)
 /* {"topic","jschema","modified_by","modified_at"} in the contract's order. */
 static int write_document(struct buf *out, const char *name, struct json_object *document)
 {
-    const char *by = json_get_string(document, "modified_by", NULL);
-    char at[TIME_ISO_SIZE];
-    time_format_iso(json_get_int(document, "modified_at", 0), at);
     buf_append_lit(out, "{\"topic\":");
     json_write_string(out, name, strlen(name));
     buf_append_lit(out, ",\"jschema\":");
     json_write_value(out, json_object_object_get(document, "jschema"));
-    buf_append_lit(out, ",\"modified_by\":");
-    if (by)
-        json_write_string(out, by, strlen(by));
-    else
-        buf_append_lit(out, "null");
-    buf_append_lit(out, ",\"modified_at\":\"");
-    buf_append_str(out, at);
-    buf_append_lit(out, "\"}");
+    document_write_stamp(out, document);
     return out->failed ? ERR_NOMEM : 0;
 }
 
@@ -131,14 +120,7 @@ int topics_save(struct topics *t, const char *name, struct json_object *schema, 
     json_schema_unref(compiled);
 
     AUTO_JSON *document = json_object_new_object();
-    struct json_object *at = json_object_new_int64(time_now_us());
-    struct json_object *by = user ? json_object_new_string(user) : NULL;
-    struct json_object *called = json_object_new_string(name);
-    if (!document || !at || (user && !by) || !called ||
-        json_object_object_add(document, "topic", called) ||
-        json_object_object_add(document, "jschema", json_object_get(schema)) ||
-        json_object_object_add(document, "modified_by", by) ||
-        json_object_object_add(document, "modified_at", at))
+    if (!document || json_object_object_add(document, "jschema", json_object_get(schema)))
         return error_set(err, ERR_NOMEM, "out of memory");
-    return document_cache_save(t->cache, name, document, err);
+    return document_cache_save_stamped(t->cache, name, "topic", user, document, err);
 }

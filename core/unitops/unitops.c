@@ -1,7 +1,6 @@
 #include "unitops/unitops.h"
 
 #include "base/json.h"
-#include "base/time.h"
 #include "storage/document_cache.h"
 #include "unitops/unitops_priv.h"
 
@@ -36,23 +35,13 @@ static void unref_unitop(void *object)
 int unitop_write(struct buf *out, const char *name, struct json_object *document,
                  struct json_object *mapping)
 {
-    const char *by = json_get_string(document, "modified_by", NULL);
-    char at[TIME_ISO_SIZE];
-    time_format_iso(json_get_int(document, "modified_at", 0), at);
     buf_append_lit(out, "{\"name\":");
     json_write_string(out, name, strlen(name));
     buf_append_lit(out, ",\"data_mapping\":");
     json_write_value(out, mapping ? mapping : json_object_object_get(document, "data_mapping"));
     buf_append_lit(out, ",\"meta\":");
     json_write_value(out, json_object_object_get(document, "meta"));
-    buf_append_lit(out, ",\"modified_by\":");
-    if (by)
-        json_write_string(out, by, strlen(by));
-    else
-        buf_append_lit(out, "null");
-    buf_append_lit(out, ",\"modified_at\":\"");
-    buf_append_str(out, at);
-    buf_append_lit(out, "\"}");
+    document_write_stamp(out, document);
     return out->failed ? ERR_NOMEM : 0;
 }
 
@@ -132,15 +121,9 @@ int unitops_save(struct unitops *u, const char *name, struct json_object *data_m
                  struct json_object *meta, const char *user, struct error *err)
 {
     AUTO_JSON *document = json_object_new_object();
-    struct json_object *at = json_object_new_int64(time_now_us());
-    struct json_object *by = user ? json_object_new_string(user) : NULL;
-    struct json_object *called = json_object_new_string(name);
-    if (!document || !at || (user && !by) || !called ||
-        json_object_object_add(document, "name", called) ||
+    if (!document ||
         json_object_object_add(document, "data_mapping", json_object_get(data_mapping)) ||
-        json_object_object_add(document, "meta", json_object_get(meta)) ||
-        json_object_object_add(document, "modified_by", by) ||
-        json_object_object_add(document, "modified_at", at))
+        json_object_object_add(document, "meta", json_object_get(meta)))
         return error_set(err, ERR_NOMEM, "out of memory");
-    return document_cache_save(u->cache, name, document, err);
+    return document_cache_save_stamped(u->cache, name, "name", user, document, err);
 }
