@@ -109,6 +109,42 @@ static void compare_last(struct kit *k, struct model *m, struct series *series, 
         cr_assert_eq(last, m->newest[which] * 1000);
 }
 
+static int64_t ask(struct kit *k, const char *sql)
+{
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
+    cr_assert_eq(sqlite3_open(k->path, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    cr_assert_eq(sqlite3_step(stmt), SQLITE_ROW);
+    int64_t value = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return value;
+}
+
+/* Let all leave the log; then chunks hold each sample once, in spans that keep the rules. */
+static void check_chunks(struct kit *k, const struct model *m)
+{
+    int64_t known = 0;
+    for (int i = 0; i < SERIES; i++)
+        for (int time = 0; time < TIMES; time++)
+            known += m->known[i][time];
+    struct series_tuning tuning = k->tuning;
+    k->tuning.chunk_after_ms = 1;
+    kit_reopen(k);
+    while (ask(k, "SELECT count(*) FROM log"))
+        usleep(1000);
+    cr_assert_eq(ask(k, "SELECT sum(n) FROM chunks"), known);
+    cr_assert_eq(ask(k, "SELECT count(*) FROM chunks a JOIN chunks b ON a.series=b.series AND"
+                        " a.seq=0 AND b.seq=0 AND a.start<b.start AND a.end>=b.start"),
+                 0);
+    cr_assert_eq(ask(k, "SELECT count(*) FROM chunks o WHERE o.seq>0 AND NOT EXISTS(SELECT 1 FROM"
+                        " chunks c WHERE c.series=o.series AND c.start=o.start AND c.seq=0 AND"
+                        " o.end<=c.end)"),
+                 0);
+    k->tuning = tuning;
+}
+
 static void play(uint64_t seed, struct series_tuning tuning)
 {
     struct kit k = {.tuning = tuning};
@@ -150,6 +186,9 @@ static void play(uint64_t seed, struct series_tuning tuning)
         }
     }
     kit_reopen(&k);
+    for (int i = 0; i < SERIES; i++)
+        compare(&k, m, series[i], i);
+    check_chunks(&k, m);
     for (int i = 0; i < SERIES; i++) {
         for (int n = 0; n < 10; n++)
             compare(&k, m, series[i], i);
