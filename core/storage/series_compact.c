@@ -377,10 +377,10 @@ int series_drop_stored(struct series_store *ss, const struct series_head *h, str
 
 /* Drop chunks of one series that end before `before`, overlays before what they lie on. */
 static int expire_series(struct series_store *ss, int64_t series, int64_t before, size_t *budget,
-                         struct error *err)
+                         size_t *samples, struct error *err)
 {
     int64_t ids[EXPIRE_CHUNKS];
-    size_t n = 0, samples = 0;
+    size_t n = 0;
     sqlite3_stmt *stmt = ss->sql[SQL_EXPIRED];
     sqlite3_bind_int64(stmt, 1, series);
     sqlite3_bind_int64(stmt, 2, before);
@@ -388,7 +388,7 @@ static int expire_series(struct series_store *ss, int64_t series, int64_t before
     int step;
     while ((step = sqlite3_step(stmt)) == SQLITE_ROW && n < EXPIRE_CHUNKS) {
         ids[n++] = sqlite3_column_int64(stmt, 0);
-        samples += (size_t)sqlite3_column_int64(stmt, 1);
+        *samples += (size_t)sqlite3_column_int64(stmt, 1);
     }
     if (step != SQLITE_ROW && step != SQLITE_DONE)
         return series_sql_error(ss, SQL_EXPIRED, err);
@@ -397,8 +397,6 @@ static int expire_series(struct series_store *ss, int64_t series, int64_t before
     for (size_t i = 0; i < n && !rc; i++)
         rc = drop_chunk(ss, ids[i], err);
     *budget -= n;
-    if (n && !rc)
-        atomic_fetch_add_explicit(&ss->n_expired, samples, memory_order_relaxed);
     return rc;
 }
 
@@ -438,7 +436,7 @@ int series_expire_step(struct series_store *ss, bool *ret_more, struct error *er
     int64_t before = time_now_us() - ss->options.expire_after_us;
     size_t budget = EXPIRE_CHUNKS;
     int64_t touched[EXPIRE_SERIES], series = ss->expire_series;
-    size_t n = 0;
+    size_t n = 0, samples = 0;
     bool more = true;
     int rc = db_run(ss->sql[SQL_BEGIN], err);
     if (rc)
@@ -450,7 +448,7 @@ int series_expire_step(struct series_store *ss, bool *ret_more, struct error *er
         if (rc || !more)
             break;
         size_t had = budget;
-        rc = expire_series(ss, next, before, &budget, err);
+        rc = expire_series(ss, next, before, &budget, &samples, err);
         if (budget != had)
             touched[n++] = next;
         /* With the budget used up this series may have more: it is the next step's first. */
@@ -463,6 +461,7 @@ int series_expire_step(struct series_store *ss, bool *ret_more, struct error *er
             db_run(ss->sql[SQL_ROLLBACK], NULL);
         return rc;
     }
+    atomic_fetch_add_explicit(&ss->n_expired, samples, memory_order_relaxed);
     ss->expire_series = more ? series : 0;
     *ret_more = more;
     for (size_t i = 0; i < n && !rc; i++)
