@@ -25,9 +25,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { DESCRIPTORS_KEPT = 1024, DESCRIPTORS_ASSUMED = 1 << 20 };
 enum { HTTP_STOP_MS = 3000, PLUGIN_GRACE_MS = 1500, PATH_MAX_BYTES = 4096 };
 
 static const char logger[] = "hyprxa.app";
@@ -87,6 +89,19 @@ static int add_sources(struct app *app, const struct settings *s,
     return result;
 }
 
+/* `configured`, or what the descriptors allow: all that lie above those kept for listeners, workers
+ * and plugins. */
+static size_t max_subscribers(const struct settings *s, int64_t configured)
+{
+    struct rlimit limit;
+    if (configured > 0)
+        return (size_t)configured;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY)
+        return DESCRIPTORS_ASSUMED;
+    size_t kept = (size_t)s->hyprxa_workers + DESCRIPTORS_KEPT;
+    return limit.rlim_max > kept ? (size_t)limit.rlim_max - kept : 1;
+}
+
 static struct timeseries_options timeseries_options(const struct app *app, const struct settings *s)
 {
     return (struct timeseries_options){
@@ -97,7 +112,7 @@ static struct timeseries_options timeseries_options(const struct app *app, const
         .channel = {.max_messages = (size_t)s->timeseries_maxlen,
                     .max_bytes = (size_t)s->hyprxa_max_backlog,
                     .disconnect_slow = strcmp(s->hyprxa_slow_subscriber, "disconnect") == 0},
-        .max_subscribers = (size_t)s->timeseries_max_subscribers,
+        .max_subscribers = max_subscribers(s, s->timeseries_max_subscribers),
         .lock_ttl_ms = s->timeseries_lock_ttl_us / 1000,
         .hash_hyprxa = strcmp(s->hyprxa_subscription_hash, "hyprxa") == 0,
         .connect_timeout_ms = s->hyprxa_connect_timeout_us / 1000,
@@ -209,7 +224,7 @@ static int open_services(struct app *app, const struct settings *s, struct error
         .channel = {.max_messages = (size_t)s->events_maxlen,
                     .max_bytes = (size_t)s->hyprxa_max_backlog,
                     .disconnect_slow = strcmp(s->hyprxa_slow_subscriber, "disconnect") == 0},
-        .max_subscribers = (size_t)s->events_max_subscribers,
+        .max_subscribers = max_subscribers(s, s->events_max_subscribers),
     };
     if (!rc)
         rc = events_new(&events, &app->events, err);

@@ -23,7 +23,7 @@ struct feeds_options {
     enum broker_exchange exchange;
     struct streamer *streamer;
     struct channel_options channel;
-    size_t max_subscribers; /* 0: no limit but the descriptors */
+    size_t max_subscribers; /* 0: no limit */
     const char *name;       /* of the thread */
     /* A feed is gone: release what was held for it.  On the feeds' thread; may block.  NULL: none */
     void (*closed)(void *ctx, void *tag);
