@@ -127,6 +127,12 @@ static void respond_subscribe_error(struct http_request *r, struct source *sourc
     }
 }
 
+static void count_subscriber(const struct hold *h)
+{
+    for (size_t p = 0; p < h->n_parts; p++)
+        atomic_fetch_add_explicit(&h->parts[p].manager->subscribers_total, 1, memory_order_relaxed);
+}
+
 static void stream(struct http_request *r, void *ctx)
 {
     struct timeseries *ts = ctx;
@@ -150,6 +156,7 @@ static void stream(struct http_request *r, void *ctx)
         hold_free(hold);
         goto out;
     }
+    count_subscriber(hold);
     if (feeds_stream_sse(ts->feeds, r, keys, gather_keys(hold, keys), hold, &used, &err))
         log_info(logger, "no stream of unitop '%s': %s", http_path_param(r, "unitop"), err.message);
     if (!used)

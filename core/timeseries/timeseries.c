@@ -3,6 +3,7 @@
 
 #include "base/auto.h"
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "broker/broker.h"
@@ -194,11 +195,14 @@ static void write_manager(struct buf *out, struct manager *m)
         out,
         "{\"name\":\"TimeseriesManager\",\"closed\":%s,\"status\":\"%s\",\"created\":\"%s\","
         "\"uptime\":%lld,\"active_subscribers\":%zu,\"active_subscriptions\":%zu,"
-        "\"subscriber_capacity\":%zu,\"total_subscribers_serviced\":%zu,\"subscribers\":[%s],"
-        "\"source\":\"%s\",\"integration\":",
+        "\"subscriber_capacity\":%zu,\"total_subscribers_serviced\":%llu,\"subscribers\":[%s],"
+        "\"source\":",
         closed ? "true" : "false", broker.connected ? "connected" : "disconnected", created,
-        uptime_s(m->created_us), walk.n, subscriptions, max > walk.n ? max - walk.n : 0, walk.n,
-        subscribers.data ? subscribers.data : "", m->source->name);
+        uptime_s(m->created_us), walk.n, subscriptions, max > walk.n ? max - walk.n : 0,
+        (unsigned long long)atomic_load(&m->subscribers_total),
+        subscribers.data ? subscribers.data : "");
+    json_write_string(out, m->source->name, strlen(m->source->name));
+    buf_append_lit(out, ",\"integration\":");
     write_integration(out, m);
     buf_printf(out,
                ",\"lock\":{\"name\":\"SubscriptionLock\",\"created\":\"%s\",\"uptime\":%lld},"

@@ -86,7 +86,7 @@ struct manager {
     bool dropped; /* wanted entries were dropped by the source */
     /* atomic */
     _Atomic(struct integration *) visible; /* `integration`, for queries */
-    atomic_ullong published, stored, lost_storage, lost_broker;
+    atomic_ullong published, stored, lost_storage, lost_broker, subscribers_total;
 };
 
 int manager_open(struct source *s, struct manager **ret, struct error *err);
