@@ -54,7 +54,7 @@ int stream_begin_sse(struct http_request *r, struct channel *c, stream_end_fn *o
 struct channel_stats {
     uint64_t published; /* messages appended */
     uint64_t delivered; /* frames handed to sockets, over all streams */
-    uint64_t dropped;   /* skipped by slow streams */
+    uint64_t dropped;   /* skipped by slow streams; counted once they take bytes again */
     size_t streams;
 };
 void channel_get_stats(struct channel *c, struct channel_stats *ret);
