@@ -263,21 +263,28 @@ static void sweep(struct reaper_memory *m, bool stopping)
     }
 }
 
-/* The master thread of civetweb sleeps up to 2 s in poll(): a connection wakes it. */
-static void knock(const struct http_server *server)
+static bool is_listener(const struct http_server *server, int fd)
 {
-    for (size_t i = 0; i < server->n_listeners; i++) {
-        uint32_t ip = server->listeners[i].ip;
-        struct sockaddr_in to = {.sin_family = AF_INET,
-                                 .sin_port = htons(server->listeners[i].port),
-                                 .sin_addr = {ip == INADDR_ANY ? htonl(INADDR_LOOPBACK) : ip}};
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0)
-            continue;
-        /* In progress or refused: either is as good. */
-        (void)!connect(fd, (struct sockaddr *)&to, sizeof to);
-        close(fd);
-    }
+    struct sockaddr_in at = {0};
+    socklen_t at_len = sizeof at, listens_len = sizeof(int);
+    int listens = 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &listens_len) != 0 || !listens ||
+        getsockname(fd, (struct sockaddr *)&at, &at_len) != 0 || at.sin_family != AF_INET)
+        return false;
+    for (size_t i = 0; i < server->n_listeners; i++)
+        if (at.sin_addr.s_addr == server->listeners[i].ip &&
+            ntohs(at.sin_port) == server->listeners[i].port)
+            return true;
+    return false;
+}
+
+/* The master thread of civetweb sleeps up to 2 s in poll(): its listeners' hang-up wakes it.  (A
+ * connection would, too, but one it accepts now is never closed.) */
+static void hang_up_listeners(const struct reaper_memory *m)
+{
+    for (int fd = 0; fd < m->floor; fd++)
+        if (is_listener(m->server, fd))
+            shutdown(fd, SHUT_RD);
 }
 
 static int64_t tick_of(const struct http_server *server)
@@ -311,7 +318,7 @@ static void *run(void *arg)
         pthread_mutex_unlock(&server->lock);
         sweep(memory, stopping);
         if (stopping)
-            knock(server);
+            hang_up_listeners(memory);
         pthread_mutex_lock(&server->lock);
         int64_t until_ms = time_monotonic_ms() + (stopping ? TICK_STOPPING_MS : tick_ms);
         while (!server->reaper_ends && server->civetweb_stops == stopping &&

@@ -298,6 +298,14 @@ Test(adopt, stream_may_follow_requests_on_its_connection)
     stop();
 }
 
+/* Close without leaving a TIME_WAIT behind: thousands of them would use up the ports. */
+static void abort_connection(int fd)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(fd);
+}
+
 Test(adopt, thousands_of_streams_need_no_workers_and_leave_nothing_behind)
 {
     enum { STREAMS = 2500 };
@@ -318,7 +326,7 @@ Test(adopt, thousands_of_streams_need_no_workers_and_leave_nothing_behind)
             expect_event(fds[i], "{\"to\":\"all\"}");
     }
     for (int i = 0; i < STREAMS; i++)
-        close(fds[i]);
+        abort_connection(fds[i]);
     await(atomic_load(&ended), STREAMS);
     cr_assert_eq(stats().streams, 0);
     await(open_descriptors(), before);
