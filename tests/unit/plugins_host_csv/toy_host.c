@@ -165,7 +165,10 @@ static void store_state(struct toy_store *store, struct operation *op)
 
 size_t toy_operations(struct toy_host *t)
 {
-    return t->n_operations;
+    pthread_mutex_lock(&t->lock);
+    size_t n = t->n_operations;
+    pthread_mutex_unlock(&t->lock);
+    return n;
 }
 
 void toy_commit(struct toy_host *t, size_t n)
@@ -387,6 +390,7 @@ static hyprxa_status toy_state_set(struct hyprxa_link *link, const char *key, co
         *record(t) = (struct operation){
             .kind = OPERATION_STATE, .text = must(strdup(key)), .bytes = copy, .len = len};
         status = HYPRXA_OK;
+        pthread_cond_broadcast(&t->changed);
     }
     pthread_mutex_unlock(&t->lock);
     return status;
@@ -633,6 +637,39 @@ static bool has_saved(const struct toy_host *t, const char *text, size_t n)
     (void)text;
     (void)n;
     return t->n_operations == 0 || t->operations[t->n_operations - 1].kind == OPERATION_STATE;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static bool has_times(const struct toy_host *t, const char *json, size_t n)
+{
+    const struct toy_series *s = find_series(t->store, json);
+    size_t stored = s ? s->n : 0, total = 0, different = 0;
+    int64_t *times = must(malloc((stored + t->n_operations + 1) * sizeof(*times)));
+    for (size_t i = 0; i < stored; i++) {
+        times[total++] = s->samples[i].time_us;
+    }
+    for (size_t i = 0; i < t->n_operations; i++) {
+        const struct operation *op = &t->operations[i];
+        if (op->kind == OPERATION_SAMPLE && strcmp(t->subscriptions[op->series]->json, json) == 0) {
+            times[total++] = op->time_us;
+        }
+    }
+    qsort(times, total, sizeof(*times), by_value);
+    for (size_t i = 0; i < total; i++) {
+        different += i == 0 || times[i] != times[i - 1] ? 1 : 0;
+    }
+    free(times);
+    return different >= n;
+}
+
+bool toy_wait_times(struct toy_host *t, const char *json, size_t n)
+{
+    return wait_for(t, has_times, json, n);
 }
 
 bool toy_wait_samples(struct toy_host *t, size_t n)

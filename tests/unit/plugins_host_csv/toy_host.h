@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TOY_PATIENCE_MS = 20000 };
+enum { TOY_PATIENCE_MS = 10000 };
 
 struct toy_sample {
     int64_t time_us;
@@ -71,6 +71,8 @@ struct toy_counts toy_counts(struct toy_host *t);
 bool toy_wait_state(struct toy_host *t, const char *prefix);
 /* Wait until state has been saved after the last sample. */
 bool toy_wait_saved(struct toy_host *t);
+/* Wait until `n` different times of a series are stored or published. */
+bool toy_wait_times(struct toy_host *t, const char *json, size_t n);
 /* How many samples of a series were published, and wait for so many. */
 size_t toy_samples_of(struct toy_host *t, const char *json);
 bool toy_wait_samples_of(struct toy_host *t, const char *json, size_t n);
