@@ -90,6 +90,7 @@ struct http_worker {
     char date[40];      /* of date_second */
     int64_t date_second;
     unsigned served; /* requests on this connection */
+    bool batch;      /* scheduled as SCHED_BATCH */
 };
 
 /* Enter a phase that the reaper watches, `timeout_ms` from now at most. */
@@ -123,6 +124,7 @@ struct http_server {
     atomic_bool stopping;  /* new requests get 503 */
     atomic_bool self_testing;
     atomic_bool crowded; /* every worker holds a connection */
+    atomic_bool many;    /* so many do that throughput counts more than latency */
     _Atomic uint64_t refused[HTTP_REFUSED_REASONS];
 
     /* guarded by lock */

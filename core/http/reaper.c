@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 enum {
+    MANY_CONNECTIONS = 16, /* held by workers */
     TICK_MAX_MS = 250,
     TICK_STOPPING_MS = 10,
     /* When three of four workers hold a connection: */
@@ -236,6 +237,7 @@ static bool look_at_workers(struct reaper_memory *m)
         m->heads += m->watches[i].phase == HTTP_PHASE_HEADER;
     }
     m->crowd = m->held * 4 >= server->options.workers * 3;
+    atomic_store_explicit(&server->many, m->held >= MANY_CONNECTIONS, memory_order_relaxed);
     atomic_store_explicit(&server->crowded, m->held == server->options.workers,
                           memory_order_relaxed);
     bool search = m->heads > 0;

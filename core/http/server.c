@@ -82,10 +82,6 @@ static void *on_init_thread(const struct mg_context *ctx, int thread_type)
     if (thread_type != 1)
         return NULL;
     unsigned slot = atomic_fetch_add(&server->n_workers, 1);
-    /* A woken worker does not push its waker off the core, so that requests are taken in batches:
-     * a quarter more of them a second at 64 connections.  Where it is not allowed, no harm. */
-    struct sched_param param = {0};
-    pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
     return slot < server->options.workers ? &server->workers[slot] : NULL;
 }
 
@@ -115,6 +111,19 @@ static void name_connection(struct http_worker *w, const struct mg_request_info 
     pthread_mutex_unlock(&w->lock);
 }
 
+/* With many connections a woken worker does not push its waker off the core: requests are taken in
+ * batches, a quarter more of them a second at 64 connections.  With few it does, and an answer waits
+ * for nobody's slice.  Where the system does not allow it, no harm. */
+static void choose_policy(struct http_worker *w)
+{
+    bool batch = atomic_load_explicit(&w->server->many, memory_order_relaxed);
+    struct sched_param param = {0};
+    if (batch == w->batch)
+        return;
+    w->batch = batch;
+    pthread_setschedparam(pthread_self(), batch ? SCHED_BATCH : SCHED_OTHER, &param);
+}
+
 static int on_begin_request(struct mg_connection *conn)
 {
     struct http_worker *w = mg_get_thread_pointer(conn);
@@ -124,6 +133,7 @@ static int on_begin_request(struct mg_connection *conn)
     }
     if (w->served == 0)
         name_connection(w, mg_get_request_info(conn));
+    choose_policy(w);
     http_watch(w, HTTP_PHASE_BUSY, INT64_MAX);
     return http_dispatch(w->server, w, conn);
 }
