@@ -141,6 +141,8 @@ struct storage_stats {
     uint64_t samples_stored, samples_duplicate, samples_failed, samples_queued;
     uint64_t chunks_written, log_rows;
     uint64_t bytes_on_disk;
+    uint64_t samples_expired; /* dropped by retention */
+    uint64_t damaged;         /* chunks and log rows that could not be read */
 };
 void storage_get_stats(struct storage *st, struct storage_stats *ret);
 int storage_ping(struct storage *st, struct error *err); /* can it be written and read now? */
