@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IDS_MAX = 16 }; /* files remembered for one path */
+enum { IDS_MAX = 64 }; /* files remembered for one path */
 
 struct file_id {
     dev_t dev;
@@ -76,8 +76,8 @@ static hyprxa_status save_ids(struct reader *r, const char *path)
     size_t used = 0, n = 0;
     path_key(key, path);
     for (int gone = 0; gone <= 1; gone++) {
-        for (size_t i = 0; i < r->n_files && n < IDS_MAX; i++) {
-            const struct csv_file *f = r->files[i];
+        for (size_t i = r->n_files; i > 0 && n < IDS_MAX; i--) { /* the newest are not read yet */
+            const struct csv_file *f = r->files[i - 1];
             if (f->gone == (gone == 1) && strcmp(f->path, path) == 0) {
                 used += (size_t)snprintf(text + used, sizeof(text) - used, "%jx-%jx ",
                                          (uintmax_t)f->dev, (uintmax_t)f->ino);
@@ -262,12 +262,13 @@ static hyprxa_status take_positions(struct reader *r, struct csv_file *f, struct
 /* The file `id` was followed under f's path and is no longer there: read its rest, if it can be found. */
 static hyprxa_status find_rotated(struct reader *r, const struct csv_file *f, struct file_id id)
 {
-    struct stat st = {.st_dev = id.dev, .st_ino = id.ino};
+    struct stat st;
     if (find_file(r, id.dev, id.ino)) {
         return HYPRXA_OK; /* the scan found it under another name */
     }
     char *path = scan_for_inode(f->path, id.dev, id.ino);
-    if (!path) {
+    if (!path || stat(path, &st) != 0 || st.st_dev != id.dev || st.st_ino != id.ino) {
+        free(path);
         return HYPRXA_OK;
     }
     struct csv_file *rotated = add_file(r, f->path, &st);
@@ -422,9 +423,6 @@ static void remove_file(struct reader *r, size_t at)
 {
     struct csv_file *f = r->files[at];
     follow_close(r, f);
-    if (r->pump.last_file == f) {
-        r->pump.last_file = NULL;
-    }
     csv_file_free(f);
     r->n_files--;
     memmove(&r->files[at], &r->files[at + 1], (r->n_files - at) * sizeof(r->files[0]));

@@ -147,22 +147,6 @@ bool positions_join(struct positions *p, struct item *item)
     return true;
 }
 
-bool positions_put_back(struct positions *p, uint64_t key, const struct cursor *place)
-{
-    struct member *m;
-    struct cursor copy = *place, *c = positions_find(p, key, &m);
-    if (!c) {
-        return true;
-    }
-    c->n_active -= m->item ? 1 : 0;
-    *m = c->members[--c->n_members];
-    c->has_targets = false;
-    if (c->n_members == 0) {
-        remove_cursor(p, (size_t)(c - p->cursors));
-    }
-    return positions_place(p, &copy, key, NULL);
-}
-
 struct cursor *positions_front(struct positions *p)
 {
     for (size_t i = p->n; i > 0; i--) {

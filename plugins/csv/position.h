@@ -65,9 +65,6 @@ void positions_leave(struct positions *p, const struct item *item);
 /* Give the member of item->key its item; false: it has no place here. */
 bool positions_join(struct positions *p, struct item *item);
 
-/* Put the member of `key` back to `place`, without an item.  False: out of memory. */
-bool positions_put_back(struct positions *p, uint64_t key, const struct cursor *place);
-
 /* The active cursor read first: the one furthest ahead; and the one furthest behind.  NULL: none. */
 struct cursor *positions_front(struct positions *p);
 struct cursor *positions_rear(struct positions *p);

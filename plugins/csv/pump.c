@@ -104,7 +104,7 @@ static hyprxa_status publish_call(struct pump *p, size_t n, bool live, struct hy
         hyprxa_log(p->link->ctx, HYPRXA_LOG_ERROR, "samples were refused (%d)", (int)status);
         return HYPRXA_OK;
     }
-    if (status != HYPRXA_OK && status != HYPRXA_E_CANCELED) {
+    if (status != HYPRXA_OK && status != HYPRXA_E_CANCELED && status != HYPRXA_E_NOT_FOUND) {
         hyprxa_error_set(err, status, "publishing failed (%d)", (int)status);
     }
     return status;
@@ -355,15 +355,13 @@ enum pump_result pump_step(struct pump *p, struct csv_file *f, struct cursor *c,
         return PUMP_DRY;
     }
     hyprxa_status status = publish(p, c, err);
-    clear_items(p, c, status == HYPRXA_OK);
+    clear_items(p, c, status == HYPRXA_OK || status == HYPRXA_E_NOT_FOUND);
+    if (status == HYPRXA_E_NOT_FOUND) {
+        return PUMP_LEAVING; /* who leaves must not have passed rows that were not taken for it */
+    }
     if (status != HYPRXA_OK) {
         return status == HYPRXA_E_CANCELED ? PUMP_STOP : PUMP_FAILED;
     }
-    p->last_file = f;
-    p->last_place = (struct cursor){
-        .offset = c->offset, .line = c->line, .before_us = c->before_us, .mark = c->mark};
-    p->last_offset = c->offset + (at - begin);
-    p->last_ms = monotonic_ms();
     if (!move_cursor(f, c, &a, at - begin, at)) {
         goto no_memory_moved;
     }

@@ -17,16 +17,13 @@ struct pump {
     struct hyprxa_batch *batches;
     size_t batches_room;
     size_t n_samples, bytes; /* gathered in the step under way */
-    /* The last step that moved a cursor: in which file, from where to where, and when. */
-    const struct csv_file *last_file;
-    struct cursor last_place; /* without members */
-    int64_t last_offset, last_ms;
 };
 
 enum pump_result {
     PUMP_MORE,      /* moved: there may be more */
     PUMP_DRY,       /* no complete row behind the cursor now */
     PUMP_REWRITTEN, /* the file no longer holds what was read: it begins anew */
+    PUMP_LEAVING,   /* a subscription was ended meanwhile: not moved, word of it follows */
     PUMP_AWAY,      /* it cannot be read: errno */
     PUMP_STOP,      /* asked to stop */
     PUMP_FAILED,    /* `err` */

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A subscription that ends may have lost what was published just before: it keeps an older place. */
-enum { LEAVE_DOUBT_MS = 1000 };
+enum { LEAVE_WAIT_MS = 1000 };
 
 struct reader *reader_new(const struct csv_options *options, struct csv_counters *counters)
 {
@@ -101,35 +100,13 @@ static hyprxa_status item_comes(struct reader *r, struct item *item)
     return item->settled || status == HYPRXA_E_NOT_FOUND ? HYPRXA_OK : status;
 }
 
-/* What was published in the last step may not have been kept for a subscription that was ending then. */
-static hyprxa_status doubt_last_step(struct reader *r, const struct item *item)
-{
-    struct csv_file *f = NULL;
-    struct member *m;
-    if (!r->pump.last_file || monotonic_ms() - r->pump.last_ms > LEAVE_DOUBT_MS) {
-        return HYPRXA_OK;
-    }
-    for (size_t i = 0; i < r->n_files; i++) {
-        f = r->files[i] == r->pump.last_file ? r->files[i] : f;
-    }
-    const struct cursor *c = f ? positions_find(&f->positions, item->key, &m) : NULL;
-    if (!c || m->item != item || c->offset != r->pump.last_offset) {
-        return HYPRXA_OK;
-    }
-    if (!positions_put_back(&f->positions, item->key, &r->pump.last_place)) {
-        return HYPRXA_E_NOMEM;
-    }
-    return pump_save(&r->pump, f);
-}
-
-static hyprxa_status item_leaves(struct reader *r, const struct hyprxa_subscription *subscription)
+static void item_leaves(struct reader *r, const struct hyprxa_subscription *subscription)
 {
     for (size_t i = 0; i < r->n_items; i++) {
         struct item *item = r->items[i];
         if (item->subscription != subscription) {
             continue;
         }
-        hyprxa_status status = doubt_last_step(r, item);
         for (size_t k = 0; k < r->n_files; k++) {
             positions_leave(&r->files[k]->positions, item);
             r->files[k]->n_adopted -= i < r->files[k]->n_adopted ? 1 : 0;
@@ -137,9 +114,8 @@ static hyprxa_status item_leaves(struct reader *r, const struct hyprxa_subscript
         r->n_items--;
         memmove(&r->items[i], &r->items[i + 1], (r->n_items - i) * sizeof(r->items[0]));
         item_free(item);
-        return status;
+        return;
     }
-    return HYPRXA_OK;
 }
 
 /* Open what is not open, look up positions, place the items that are not placed yet. */
@@ -194,7 +170,7 @@ static hyprxa_status take_changes(struct reader *r, struct hyprxa_error *err)
         struct change *next = change->next;
         hyprxa_status one = HYPRXA_OK;
         if (change->leaves) {
-            one = item_leaves(r, change->leaves);
+            item_leaves(r, change->leaves);
         } else {
             one = item_comes(r, change->comes);
             if (one == HYPRXA_E_NOMEM) {
@@ -214,6 +190,14 @@ static hyprxa_status take_changes(struct reader *r, struct hyprxa_error *err)
 
 /* --- reading --- */
 
+/* Wait for the word, under way already, that subscriptions have ended. */
+static void await_inbox(const struct reader *r)
+{
+    struct pollfd fds[2] = {{.fd = r->link->host->stop_fd(r->link), .events = POLLIN},
+                            {.fd = r->inbox.wake_fd, .events = POLLIN}};
+    poll(fds, 2, LEAVE_WAIT_MS);
+}
+
 /* One step of `c`, with what its outcome means for the file.  *ret_moved: there may be more. */
 static hyprxa_status step(struct reader *r, struct csv_file *f, struct cursor *c, bool *ret_moved,
                           struct hyprxa_error *err)
@@ -229,6 +213,10 @@ static hyprxa_status step(struct reader *r, struct csv_file *f, struct cursor *c
         break;
     case PUMP_REWRITTEN:
         *ret_moved = follow_restart(r, f, &status, err) && follow_prepare(r, f, &status, err);
+        break;
+    case PUMP_LEAVING:
+        await_inbox(r);
+        *ret_moved = true;
         break;
     case PUMP_AWAY:
         hyprxa_log(r->link->ctx, HYPRXA_LOG_ERROR, "%s: %s", f->path, strerror(errno));

@@ -278,6 +278,9 @@ static hyprxa_status take_batch(struct toy_host *t, const struct hyprxa_batch *b
         return HYPRXA_E_INVALID;
     }
     struct toy_subscription *s = t->subscriptions[series];
+    if (!s->active) {
+        return HYPRXA_E_NOT_FOUND;
+    }
     int64_t last_us = s->last_us;
     for (size_t i = 0; i < batch->n; i++) {
         const struct hyprxa_sample *sample = &batch->samples[i];
@@ -290,7 +293,7 @@ static hyprxa_status take_batch(struct toy_host *t, const struct hyprxa_batch *b
         }
         last_us = sample->time_us;
     }
-    for (size_t i = 0; s->active && i < batch->n; i++) {
+    for (size_t i = 0; i < batch->n; i++) {
         take_sample(t, series, &batch->samples[i], live);
     }
     return HYPRXA_OK;
@@ -316,7 +319,7 @@ static hyprxa_status take_batches(struct hyprxa_link *link, const struct hyprxa_
     t->counts.calls++;
     for (size_t i = 0; i < n; i++) {
         hyprxa_status one = take_batch(t, &batches[i], live);
-        t->counts.refused += one == HYPRXA_OK ? 0 : 1;
+        t->counts.refused += one == HYPRXA_OK || one == HYPRXA_E_NOT_FOUND ? 0 : 1;
         status = status == HYPRXA_OK ? one : status;
     }
     pthread_cond_broadcast(&t->changed);
