@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-TestSuite(csv, .timeout = 120, .init = tree_make, .fini = tree_remove);
+TestSuite(csv, .timeout = 120);
 
 #define COLUMN(name)        "{\"column\":\"" name "\",\"source\":\"toy\"}"
 #define COLUMN_OF(name, of) "{\"column\":\"" name "\",\"file\":\"" of "\",\"source\":\"toy\"}"

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-TestSuite(csv_random, .timeout = 280, .init = tree_make, .fini = tree_remove);
+TestSuite(csv_random, .timeout = 280);
 
 enum { COLUMNS = 3, ROWS = 1500, STEPS = 250, PENDING_MAX = 4000 };
 

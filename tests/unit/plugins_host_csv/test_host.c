@@ -30,20 +30,8 @@ static void write_machine(void)
                "eth0.100:7 1 0 0 0 0 0 0 9 1 0 0 0 0 0 0\n");
     tree_write("sys/class/thermal/thermal_zone0/temp", "48250\n");
     tree_write("sys/class/thermal/cooling_device0/type", "Processor\n");
-}
-
-static void set_up(void)
-{
-    tree_make();
-    write_machine();
     snprintf(options, sizeof(options), "{\"interval\":\"20ms\",\"root\":\"%s\"}",
              tree_path("%s", ""));
-}
-
-static void tear_down(void)
-{
-    toy_store_release(&store);
-    tree_remove();
 }
 
 /* The first value of `json`; everything published so far is committed. */
@@ -88,9 +76,9 @@ ParameterizedTestParameters(host, reads_the_files_of_the_kernel)
     };
     return cr_make_param_array(struct expectation, cases, sizeof(cases) / sizeof(cases[0]));
 }
-ParameterizedTest(struct expectation *c, host, reads_the_files_of_the_kernel, .init = set_up,
-                  .fini = tear_down)
+ParameterizedTest(struct expectation *c, host, reads_the_files_of_the_kernel)
 {
+    write_machine();
     const char *json = c->json;
     struct toy_host *t = open_with(&json, 1);
     cr_assert(toy_wait_samples(t, 1));
@@ -98,8 +86,9 @@ ParameterizedTest(struct expectation *c, host, reads_the_files_of_the_kernel, .i
     toy_close(t);
 }
 
-Test(host, cpu_shares_are_those_of_the_time_since_the_last_tick, .init = set_up, .fini = tear_down)
+Test(host, cpu_shares_are_those_of_the_time_since_the_last_tick)
 {
+    write_machine();
     const char *const jsons[] = {METRIC("cpu.user"), METRIC("cpu.system"), METRIC("cpu.iowait"),
                                  METRIC("cpu.idle"), METRIC("load.1")};
     struct toy_host *t = open_with(jsons, 5);
@@ -114,8 +103,9 @@ Test(host, cpu_shares_are_those_of_the_time_since_the_last_tick, .init = set_up,
     toy_close(t);
 }
 
-Test(host, one_call_a_tick_carries_all_metrics, .init = set_up, .fini = tear_down)
+Test(host, one_call_a_tick_carries_all_metrics)
 {
+    write_machine();
     const char *const jsons[] = {METRIC("load.1"), METRIC("memory.used"),
                                  METRIC("net.lo.rx_bytes")};
     struct toy_host *t = open_with(jsons, 3);
@@ -127,8 +117,9 @@ Test(host, one_call_a_tick_carries_all_metrics, .init = set_up, .fini = tear_dow
     toy_close(t);
 }
 
-Test(host, ticks_come_at_the_interval, .init = set_up, .fini = tear_down)
+Test(host, ticks_come_at_the_interval)
 {
+    write_machine();
     const char *json = METRIC("load.1");
     struct toy_host *t = open_with(&json, 1);
     cr_assert(toy_wait_samples(t, 26));
@@ -146,8 +137,9 @@ static void await_ticks(struct toy_host *t, size_t n)
     cr_assert(toy_wait_samples_of(t, METRIC("load.1"), toy_samples_of(t, METRIC("load.1")) + n));
 }
 
-Test(host, subscriptions_come_and_go_while_it_samples, .init = set_up, .fini = tear_down)
+Test(host, subscriptions_come_and_go_while_it_samples)
 {
+    write_machine();
     const char *const first[] = {METRIC("load.1")}, *const second[] = {METRIC("load.5")};
     struct toy_host *t = open_with(first, 1);
     await_ticks(t, 2);
@@ -163,9 +155,9 @@ Test(host, subscriptions_come_and_go_while_it_samples, .init = set_up, .fini = t
     toy_close(t);
 }
 
-Test(host, a_device_that_vanishes_gives_no_samples_and_one_that_returns_does, .init = set_up,
-     .fini = tear_down)
+Test(host, a_device_that_vanishes_gives_no_samples_and_one_that_returns_does)
 {
+    write_machine();
     const char *const jsons[] = {METRIC("temperature.thermal_zone0"), METRIC("load.1")};
     struct toy_host *t = open_with(jsons, 2);
     await_ticks(t, 2);
@@ -179,8 +171,9 @@ Test(host, a_device_that_vanishes_gives_no_samples_and_one_that_returns_does, .i
     toy_close(t);
 }
 
-Test(host, an_absent_metric_is_refused_with_what_there_is, .init = set_up, .fini = tear_down)
+Test(host, an_absent_metric_is_refused_with_what_there_is)
 {
+    write_machine();
     const char *json = METRIC("net.eth7.rx_bytes");
     struct toy_host *t = toy_open("host", options, &store, &err);
     cr_assert_eq(toy_subscribe(t, &json, 1, &err), HYPRXA_E_NOT_FOUND);
@@ -189,8 +182,9 @@ Test(host, an_absent_metric_is_refused_with_what_there_is, .init = set_up, .fini
     toy_close(t);
 }
 
-Test(host, one_absent_metric_refuses_all_that_come_with_it, .init = set_up, .fini = tear_down)
+Test(host, one_absent_metric_refuses_all_that_come_with_it)
 {
+    write_machine();
     const char *const first[] = {METRIC("load.1")};
     const char *const more[] = {METRIC("load.5"), METRIC("disk.sdz.read_bytes")};
     struct toy_host *t = open_with(first, 1);
@@ -200,8 +194,9 @@ Test(host, one_absent_metric_refuses_all_that_come_with_it, .init = set_up, .fin
     toy_close(t);
 }
 
-Test(host, lists_what_the_machine_has, .init = set_up, .fini = tear_down)
+Test(host, lists_what_the_machine_has)
 {
+    write_machine();
     struct toy_host *t = toy_open("host", options, &store, &err);
     char *list = toy_list(t);
     cr_assert_str_eq(list, "{\"metric\":\"cpu.idle\"}\n"
@@ -233,8 +228,9 @@ Test(host, an_interval_below_ten_milliseconds_is_refused)
     cr_assert(strstr(err.message, "'9ms'"), "%s", err.message);
 }
 
-Test(host, damaged_files_of_the_kernel_give_no_samples, .init = set_up, .fini = tear_down)
+Test(host, damaged_files_of_the_kernel_give_no_samples)
 {
+    write_machine();
     const char *const jsons[] = {METRIC("load.1"),
                                  METRIC("cpu.user"),
                                  METRIC("memory.used"),
@@ -268,5 +264,4 @@ Test(host, the_real_machine_has_load_memory_and_cpu_time)
     cr_assert(idle >= 0 && idle <= 100);
     cr_assert_eq(strncmp(first_value(t, METRIC("memory.used")), "i ", 2), 0);
     toy_close(t);
-    toy_store_release(&store);
 }

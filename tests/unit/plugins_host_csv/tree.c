@@ -14,12 +14,6 @@
 enum { PATH_SIZE = 512 };
 static char folder[64];
 
-void tree_make(void)
-{
-    snprintf(folder, sizeof(folder), "/tmp/hyprxa-test-XXXXXX");
-    cr_assert(mkdtemp(folder), "%s", strerror(errno));
-}
-
 static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
     (void)st;
@@ -28,9 +22,16 @@ static int remove_entry(const char *path, const struct stat *st, int flag, struc
     return remove(path);
 }
 
-void tree_remove(void)
+static void remove_folder(void)
 {
     nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void make_folder(void)
+{
+    snprintf(folder, sizeof(folder), "/tmp/hyprxa-test-XXXXXX");
+    cr_assert(mkdtemp(folder), "%s", strerror(errno));
+    atexit(remove_folder);
 }
 
 const char *tree_path(const char *format, ...)
@@ -38,6 +39,9 @@ const char *tree_path(const char *format, ...)
     static char paths[8][PATH_SIZE];
     static size_t turn;
     char *path = paths[turn++ % 8];
+    if (!folder[0]) {
+        make_folder();
+    }
     int n = snprintf(path, PATH_SIZE, "%s/", folder);
     va_list args;
     va_start(args, format);

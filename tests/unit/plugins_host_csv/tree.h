@@ -4,10 +4,8 @@
 
 #include <stddef.h>
 
-/* Make a temporary folder; its path is in tree_path().  One per test process. */
-void tree_make(void);
-void tree_remove(void);
-/* "<folder>/<format...>", in a static buffer of eight that are used in turn. */
+/* "<folder>/<format...>", in one of eight static buffers that are used in turn.  The folder is made at
+ * the first use, one per test process, and removed when that ends. */
 __attribute__((format(printf, 1, 2))) const char *tree_path(const char *format, ...);
 
 /* Write or append to a file of the folder; folders between are made. */
