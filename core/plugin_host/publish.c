@@ -162,6 +162,22 @@ static hyprxa_status take_batch(struct call *c, const struct hyprxa_batch *b)
     return HYPRXA_OK;
 }
 
+/* Before the block can be taken: who takes it may look at the figures. */
+static void count(struct call *c)
+{
+    struct integration *in = c->in;
+    if (c->n_samples) {
+        atomic_fetch_add(c->history ? &in->history_samples : &in->samples, c->n_samples);
+        atomic_fetch_add(&c->link->messages, 1);
+    }
+    if (c->duplicates)
+        atomic_fetch_add(&in->refused_duplicate, c->duplicates);
+    if (c->wrong_order)
+        atomic_fetch_add(&in->refused_order, c->wrong_order);
+    if (c->invalid)
+        atomic_fetch_add(&in->refused_invalid, c->invalid);
+}
+
 /* Hand the block over, or give its room back if nothing came of it. */
 static void finish(struct call *c, size_t samples, size_t bytes)
 {
@@ -193,6 +209,7 @@ static hyprxa_status take_batches(struct call *c, const struct hyprxa_batch *bat
         if (first_wrong == HYPRXA_OK)
             first_wrong = status;
     }
+    count(c);
     finish(c, samples, bytes);
     if (c->ordered)
         pthread_mutex_unlock(&c->in->order_lock);
@@ -201,21 +218,6 @@ static hyprxa_status take_batches(struct call *c, const struct hyprxa_batch *bat
 }
 
 /* --- after --- */
-
-static void count(struct call *c)
-{
-    struct integration *in = c->in;
-    if (c->n_samples) {
-        atomic_fetch_add(c->history ? &in->history_samples : &in->samples, c->n_samples);
-        atomic_fetch_add(&c->link->messages, 1);
-    }
-    if (c->duplicates)
-        atomic_fetch_add(&in->refused_duplicate, c->duplicates);
-    if (c->wrong_order)
-        atomic_fetch_add(&in->refused_order, c->wrong_order);
-    if (c->invalid)
-        atomic_fetch_add(&in->refused_invalid, c->invalid);
-}
 
 static hyprxa_status refuse_reservation(struct integration *in, int rc, size_t samples)
 {
@@ -263,9 +265,7 @@ static hyprxa_status publish(struct hyprxa_link *pub, const struct hyprxa_batch 
         queue_push(&in->queue, NULL, samples, bytes);
         return HYPRXA_E_NOMEM;
     }
-    hyprxa_status status = take_batches(&c, batches, n, samples, bytes);
-    count(&c);
-    return status;
+    return take_batches(&c, batches, n, samples, bytes);
 }
 
 hyprxa_status link_publish(struct hyprxa_link *link, const struct hyprxa_batch *batches, size_t n,
