@@ -123,8 +123,8 @@ static hyprxa_status take_batch(struct call *c, const struct hyprxa_batch *b)
         c->invalid += b->n;
         return HYPRXA_E_INVALID;
     }
-    if (found == FOUND_ENDED)
-        return HYPRXA_OK;
+    if (found == FOUND_ENDED) /* one that has no remove() cannot know, and goes on */
+        return c->link->ops.remove ? HYPRXA_E_NOT_FOUND : HYPRXA_OK;
     size_t first = c->n_samples, arena_used = c->arena_used;
     uint64_t duplicates = 0;
     int64_t last_us = s->last_us;

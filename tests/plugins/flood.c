@@ -111,7 +111,7 @@ static hyprxa_status run(void *conn, struct hyprxa_link *link, struct hyprxa_err
         hyprxa_status status = hyprxa_publish(link, f->batches, n, -1);
         if (status == HYPRXA_E_CANCELED)
             return HYPRXA_OK;
-        if (status != HYPRXA_OK && status != HYPRXA_E_ORDER)
+        if (status != HYPRXA_OK && status != HYPRXA_E_ORDER && status != HYPRXA_E_NOT_FOUND)
             return hyprxa_error_set(err, status, "publish gave %d", (int)status);
         sent += (int64_t)n;
         if (keep_pace(f, link, begun_us, sent))

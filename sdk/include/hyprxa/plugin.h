@@ -201,7 +201,9 @@ struct hyprxa_host {
      * E_INVALID: a subscription the link never carried, an unknown type or quality, a time out of
      * range, a value over HYPRXA_VALUE_MAX; or the call as a whole is larger than the queue, then
      * nothing was taken.
-     * Batches of a subscription that was removed meanwhile are left out; that is no error. */
+     * E_NOT_FOUND: a subscription was removed meanwhile; its batches were left out, all others were
+     * taken.  remove() or stop follows or came already: nothing to do but not to count them as
+     * published.  A connection without a remove() gets OK instead. */
     hyprxa_status (*publish)(struct hyprxa_link *link, const struct hyprxa_batch *batches, size_t n,
                              int32_t timeout_ms);
     /* As publish(), to storage only and in any order: what a source has from before.  The first sample

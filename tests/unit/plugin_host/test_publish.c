@@ -408,11 +408,31 @@ Test(publish, leaves_out_what_was_unsubscribed_meanwhile)
     cr_assert_eq(rig_unsubscribe(&r, 0, 1), 0);
     atomic_store(&seen.go, 1);
     await_count(&seen.done, 2);
-    cr_expect_eq(seen.status[0], HYPRXA_OK);
+    cr_expect_eq(seen.status[0], HYPRXA_E_NOT_FOUND);
+    cr_expect_eq(rig_stats(&r).refused_invalid, 0);
     struct integration_item item = rig_take(&r, INTEGRATION_BLOCK);
     cr_assert_eq(item.block->n_runs, 1);
     cr_expect_eq(item.block->runs[0].series, r.series[1]);
     integration_item_release(&item);
+    rig_close(&r);
+}
+
+Test(publish, goes_on_for_the_others_when_the_connection_cannot_remove)
+{
+    struct rig r;
+    rig_load(&r, "good"); /* two subscriptions a connection, no remove() */
+    rig_open(&r, "{\"interval_ms\":1}");
+    cr_assert_eq(rig_subscribe(&r, 0, 2, NULL), 0);
+    cr_assert_eq(rig_unsubscribe(&r, 0, 1), 0);
+    uint64_t before = rig_stats(&r).samples;
+    for (uint64_t n = before; n < before + 20;) {
+        struct integration_item item = rig_take(&r, INTEGRATION_BLOCK);
+        n = item.block->runs[0].series == r.series[1] ? n + 1 : n;
+        integration_item_release(&item);
+    }
+    cr_expect_eq(rig_stats(&r).restarts, 0);
+    cr_expect_eq(rig_stats(&r).connections, 1);
+    cr_expect_eq(rig_stats(&r).subscriptions, 1);
     rig_close(&r);
 }
 

@@ -123,16 +123,16 @@ Test(queue, serves_waiting_publishers_in_the_order_they_came)
     cr_assert_eq(push(&q, &w, 50, 0), 0);
     cr_assert_eq(push(&q, &w, 50, 0), 0);
     publisher_start(&large, &q, 80);
-    publisher_start(&small, &q, 10);
+    publisher_start(&small, &q, 30); /* has room before the large one, but came later */
     cr_expect_eq(push(&q, &w, 1, 0), ERR_AGAIN);
     cr_expect_eq(take(&q), 50);
     cr_expect_eq(take(&q), 50);
+    cr_expect_eq(take(&q), 80);
+    cr_expect_eq(take(&q), 30);
     publisher_join(&large);
     publisher_join(&small);
     cr_expect_eq(large.rc, 0);
     cr_expect_eq(small.rc, 0);
-    cr_expect_eq(take(&q), 80);
-    cr_expect_eq(take(&q), 10);
     queue_waiter_release(&w);
     queue_release(&q);
 }
