@@ -461,10 +461,11 @@ int series_expire_step(struct series_store *ss, bool *ret_more, struct error *er
             db_run(ss->sql[SQL_ROLLBACK], NULL);
         return rc;
     }
-    atomic_fetch_add_explicit(&ss->n_expired, samples, memory_order_relaxed);
     ss->expire_series = more ? series : 0;
     *ret_more = more;
     for (size_t i = 0; i < n && !rc; i++)
         rc = refresh_head(ss, touched[i], err);
+    /* Counted when no reader sees them any more. */
+    atomic_fetch_add_explicit(&ss->n_expired, samples, memory_order_release);
     return rc;
 }

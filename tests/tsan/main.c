@@ -7,12 +7,32 @@
 enum { TEST_TIMEOUT_S = 120 };
 
 static struct tsan_test *tests;
+static struct tsan_suite *suites;
 static int failures; /* of the running test */
 
 void tsan_register(struct tsan_test *test)
 {
     test->next = tests;
     tests = test;
+}
+
+void tsan_register_suite(struct tsan_suite *suite)
+{
+    suite->next = suites;
+    suites = suite;
+}
+
+/* The test's own, else its suite's. */
+static struct tsan_options options_of(const struct tsan_test *test)
+{
+    struct tsan_options options = test->options;
+    for (const struct tsan_suite *s = suites; s; s = s->next) {
+        if (strcmp(s->name, test->suite) != 0)
+            continue;
+        options.init = options.init ? options.init : s->options.init;
+        options.fini = options.fini ? options.fini : s->options.fini;
+    }
+    return options;
 }
 
 void tsan_failed(const char *file, int line, const char *what)
@@ -36,11 +56,16 @@ static int run(const struct tsan_test *test, void *param)
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
+        struct tsan_options options = options_of(test);
         alarm(TEST_TIMEOUT_S);
+        if (options.init)
+            options.init();
         if (param)
             test->run_with(param);
         else
             test->run();
+        if (options.fini)
+            options.fini();
         exit(failures > 0);
     }
     int status = 0;

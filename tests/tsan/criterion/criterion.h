@@ -17,8 +17,20 @@ struct criterion_test_params {
     void *params;
     size_t length;
 };
+struct tsan_options { /* of those that Criterion takes, what our tests use */
+    char unused;
+    void (*init)(void), (*fini)(void);
+    double timeout;
+};
+struct tsan_suite {
+    const char *name;
+    struct tsan_options options;
+    struct tsan_suite *next;
+};
+void tsan_register_suite(struct tsan_suite *suite);
 struct tsan_test {
     const char *suite, *name;
+    struct tsan_options options;
     void (*run)(void);
     void (*run_with)(void *param);
     struct criterion_test_params (*params)(void);
@@ -29,7 +41,13 @@ void tsan_register(struct tsan_test *test);
 void tsan_failed(const char *file, int line, const char *what);
 void tsan_explain(const char *format, ...);
 
-#define TestSuite(suite, ...) struct tsan_suite_##suite
+#define TestSuite(s, ...)                                                             \
+    static struct tsan_suite tsan_suite_##s = {#s, {.unused = 0, __VA_ARGS__}, NULL}; \
+    __attribute__((constructor)) static void tsan_register_suite_##s(void)            \
+    {                                                                                 \
+        tsan_register_suite(&tsan_suite_##s);                                         \
+    }                                                                                 \
+    struct tsan_suite_ends_##s
 
 #define TSAN_REGISTER(s, n, ...)                                                          \
     static struct tsan_test tsan_test_##s##_##n = {.suite = #s, .name = #n, __VA_ARGS__}; \
@@ -38,9 +56,9 @@ void tsan_explain(const char *format, ...);
         tsan_register(&tsan_test_##s##_##n);                                              \
     }
 
-#define Test(s, n, ...)                            \
-    static void tsan_run_##s##_##n(void);          \
-    TSAN_REGISTER(s, n, .run = tsan_run_##s##_##n) \
+#define Test(s, n, ...)                                                                   \
+    static void tsan_run_##s##_##n(void);                                                 \
+    TSAN_REGISTER(s, n, .run = tsan_run_##s##_##n, .options = {.unused = 0, __VA_ARGS__}) \
     static void tsan_run_##s##_##n(void)
 
 #define ParameterizedTestParameters(s, n) \
@@ -56,7 +74,8 @@ void tsan_explain(const char *format, ...);
     {                                                                                    \
         tsan_body_##s##_##n(p);                                                          \
     }                                                                                    \
-    TSAN_REGISTER(s, n, .run_with = tsan_run_##s##_##n, .params = tsan_params_##s##_##n) \
+    TSAN_REGISTER(s, n, .run_with = tsan_run_##s##_##n, .params = tsan_params_##s##_##n, \
+                  .options = {.unused = 0, __VA_ARGS__})                                 \
     static void tsan_body_##s##_##n(param)
 
 #define TSAN_CHECK(fatal, condition, ...)                \
@@ -94,5 +113,12 @@ void tsan_explain(const char *format, ...);
 #define cr_expect_not_null(p, ...)   TSAN_CHECK(false, (p) != NULL, __VA_ARGS__)
 #define cr_expect_str_eq(a, b, ...)  TSAN_CHECK(false, strcmp((a), (b)) == 0, __VA_ARGS__)
 #define cr_expect_str_neq(a, b, ...) TSAN_CHECK(false, strcmp((a), (b)) != 0, __VA_ARGS__)
+
+#define cr_skip_test(...)                      \
+    do {                                       \
+        tsan_explain("skipped: " __VA_ARGS__); \
+        exit(0);                               \
+    } while (0)
+#define cr_log_info(...) tsan_explain("" __VA_ARGS__)
 
 #endif

@@ -40,13 +40,20 @@ static int64_t read_row(struct kit *k)
     return row;
 }
 
-static void pump_until_killed(struct kit *k, struct series *const *series)
+/* `going`: a byte tells that some rows are durable. */
+static void pump_until_killed(struct kit *k, struct series *const *series, int going)
 {
     static char states[1000000][24];
     kit_open(k);
     int64_t row = read_row(k);
-    for (size_t i = 0; i < sizeof states / sizeof *states; i++, row++)
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++, row++) {
         kit_append_block(k, rows_block(series, row, states[i]));
+        if (i == 20) {
+            kit_flush(k);
+            if (write(going, "", 1) != 1)
+                _exit(1);
+        }
+    }
     kit_flush(k);
     _exit(0);
 }
@@ -63,10 +70,16 @@ Test(series_faults, a_kill_loses_and_doubles_no_row_before_the_saved_state)
     int64_t before = 0;
     uint64_t seed = 4711;
     for (int round = 0; round < 12; round++) {
+        int going[2];
+        char byte;
+        cr_assert_eq(pipe(going), 0);
         pid_t child = fork();
         if (child == 0)
-            pump_until_killed(&k, series);
-        usleep((useconds_t)(20000 + kit_random(&seed) % 150000));
+            pump_until_killed(&k, series, going[1]);
+        cr_assert_eq(read(going[0], &byte, 1), 1);
+        close(going[0]);
+        close(going[1]);
+        usleep((useconds_t)(kit_random(&seed) % 150000)); /* any moment will do */
         kill(child, SIGKILL);
         cr_assert_eq(waitpid(child, NULL, 0), child);
         kit_open(&k);
