@@ -91,6 +91,10 @@ static void storage_metrics(struct storage *st, struct buf *out)
     counter(out, "hyprxa_storage_samples_duplicate", "Samples of a time already stored; dropped.",
             s.samples_duplicate);
     counter(out, "hyprxa_storage_samples_failed", "Samples lost to disk errors.", s.samples_failed);
+    counter(out, "hyprxa_storage_samples_expired", "Samples dropped because of their age.",
+            s.samples_expired);
+    counter(out, "hyprxa_storage_damaged", "Damaged rows and chunks that were set aside.",
+            s.damaged);
     gauge(out, "hyprxa_storage_samples_queued", "Samples not yet durable.", s.samples_queued);
     gauge(out, "hyprxa_storage_bytes", "Size of the databases on disk.", s.bytes_on_disk);
 }
@@ -109,6 +113,25 @@ static void streamer_metrics(struct streamer *streamer, struct buf *out)
     counter(out, "hyprxa_stream_bytes", "Bytes written to streams.", s.bytes);
 }
 
+static void http_metrics(struct http_server *server, struct buf *out)
+{
+    struct http_stats s;
+    http_get_stats(server, &s);
+    buf_append_lit(out, "# TYPE hyprxa_http_answers counter\n"
+                        "# HELP hyprxa_http_answers Answers by class of status.\n");
+    for (int i = 1; i < 6; i++)
+        buf_printf(out, "hyprxa_http_answers_total{class=\"%dxx\"} %llu\n", i,
+                   (unsigned long long)s.requests[i]);
+    buf_append_lit(out, "# TYPE hyprxa_http_refused counter\n"
+                        "# HELP hyprxa_http_refused Requests the guards refused, by reason.\n");
+    for (int i = 0; i < HTTP_REFUSED_REASONS; i++)
+        buf_printf(out, "hyprxa_http_refused_total{reason=\"%s\"} %llu\n",
+                   http_refused_name((enum http_refused)i), (unsigned long long)s.refused[i]);
+    counter(out, "hyprxa_http_connections", "Connections accepted.", s.connections);
+    gauge(out, "hyprxa_http_in_flight", "Requests being served.", s.in_flight);
+    gauge(out, "hyprxa_http_workers_busy", "Workers that hold a connection.", s.workers_busy);
+}
+
 static void metrics(struct http_request *r, void *ctx)
 {
     struct admin *a = ctx;
@@ -121,6 +144,7 @@ static void metrics(struct http_request *r, void *ctx)
     counter(&out, "hyprxa_log_warnings", "Warnings logged.", log_count(LOG_LEVEL_WARNING));
     counter(&out, "hyprxa_log_errors", "Errors logged.",
             log_count(LOG_LEVEL_ERROR) + log_count(LOG_LEVEL_CRITICAL));
+    http_metrics(a->server, &out);
     storage_metrics(a->storage, &out);
     streamer_metrics(http_server_streamer(a->server), &out);
     events_metrics(a->events, &out);

@@ -303,6 +303,14 @@ class Api(unittest.TestCase):
         text = reply.body.decode()
         self.assertTrue(text.endswith("# EOF\n"))
         self.assertIn('hyprxa_source_samples_total{source="this machine"}', text)
+        # Each family once, its samples right behind its type, as OpenMetrics wants it.
+        families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+        self.assertEqual(len(families), len(set(families)))
+        for line in text.splitlines():
+            if line.startswith("# TYPE"):
+                family = line.split()[2]
+            elif not line.startswith("#"):
+                self.assertTrue(line.startswith(family), line)
 
 
 if __name__ == "__main__":
