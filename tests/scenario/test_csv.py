@@ -75,7 +75,8 @@ class Csv(unittest.TestCase):
 
         def complete():
             rows = server.recorded("line", start=stamp(0), end=last)
-            return rows if len(rows) > writer.rows and rows[-1][0] == last else None
+            whole = len(rows) > writer.rows and rows[-1][0] == last and all(map(all, rows))
+            return rows if whole else None
 
         header, *rows = until(complete, f"{writer.rows} rows", seconds=60)
         self.assertEqual(len(rows), writer.rows)
