@@ -163,13 +163,39 @@ static int scan_escape(struct scan *s, const unsigned char *string_start, bool i
     return 0;
 }
 
-/* Eight bytes at once: true when none of them is a quote, a backslash, a control character or
- * outside ASCII.  (For each of the first three, the classic test for a byte below a bound.) */
-static inline bool eight_plain(uint64_t word)
+/* Eight bytes at once: the top bit of each byte that is a quote, a backslash, a control character or
+ * outside ASCII is set.  Borrows may set more of them, but never below the first one. */
+static inline uint64_t special_bytes(uint64_t word)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101), tops = UINT64_C(0x8080808080808080);
     const uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-    return (((word - ones * 0x20) | (quote - ones) | (backslash - ones) | word) & tops) == 0;
+    return ((word - ones * 0x20) | (quote - ones) | (backslash - ones) | word) & tops;
+}
+
+/* Pass (and copy to `out` unless NULL) the bytes from p on that stand for themselves. */
+static inline const unsigned char *skip_plain(const unsigned char *p, const unsigned char *end,
+                                              char *out)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    while (end - p >= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        if (out) { /* the compact text lags behind its source: there is room */
+            memcpy(out, &word, 8);
+            out += 8;
+        }
+        const uint64_t special = special_bytes(word);
+        if (special)
+            return p + __builtin_ctzll(special) / 8;
+        p += 8;
+    }
+#endif
+    while (p < end && string_class[*p] == PLAIN) {
+        if (out)
+            *out++ = (char)*p;
+        p++;
+    }
+    return p;
 }
 
 /* The string at s->p (a quote).  *ret_escaped (may be NULL) tells whether it holds an escape. */
@@ -181,23 +207,7 @@ static int scan_string(struct scan *s, bool is_key, bool *ret_escaped)
     put(s, '"');
     for (;;) {
         const unsigned char *run = p;
-        char *out = s->out ? s->out + s->n : NULL;
-        uint64_t word;
-        while (end - p >= 8) {
-            memcpy(&word, p, 8);
-            if (!eight_plain(word))
-                break;
-            if (out) {
-                memcpy(out, &word, 8);
-                out += 8;
-            }
-            p += 8;
-        }
-        while (p < end && string_class[*p] == PLAIN) {
-            if (out)
-                *out++ = (char)*p;
-            p++;
-        }
+        p = skip_plain(p, end, s->out ? s->out + s->n : NULL);
         s->n += (size_t)(p - run);
         if (p == end)
             return fail(s, string_start, "Unterminated string starting at");

@@ -9,18 +9,18 @@
 
 enum { ARENA_CHUNK = 8192, ARENA_MAX = 64 << 20 };
 
-struct arena_chunk {
-    struct arena_chunk *next;
+struct schema_arena_chunk {
+    struct schema_arena_chunk *next;
     max_align_t bytes[];
 };
 
-void *arena_alloc(struct arena *a, size_t size)
+void *schema_arena_alloc(struct schema_arena *a, size_t size)
 {
     const size_t align = sizeof(max_align_t);
     size = (size + align - 1) / align * align;
     if (!a->chunks || size > a->cap - a->used) {
         size_t cap = size > ARENA_CHUNK ? size : ARENA_CHUNK;
-        struct arena_chunk *chunk = calloc(1, sizeof *chunk + cap);
+        struct schema_arena_chunk *chunk = calloc(1, sizeof *chunk + cap);
         if (!chunk)
             return NULL;
         chunk->next = a->chunks;
@@ -33,21 +33,21 @@ void *arena_alloc(struct arena *a, size_t size)
     return p;
 }
 
-char *arena_copy(struct arena *a, const char *text, size_t len)
+char *schema_arena_copy(struct schema_arena *a, const char *text, size_t len)
 {
-    char *copy = arena_alloc(a, len + 1);
+    char *copy = schema_arena_alloc(a, len + 1);
     if (copy)
         memcpy(copy, text, len);
     return copy;
 }
 
-void arena_release(struct arena *a)
+void schema_arena_release(struct schema_arena *a)
 {
-    for (struct arena_chunk *c = a->chunks, *next; c; c = next) {
+    for (struct schema_arena_chunk *c = a->chunks, *next; c; c = next) {
         next = c->next;
         free(c);
     }
-    *a = (struct arena){0};
+    *a = (struct schema_arena){0};
 }
 
 /* --- the compiler --- */
@@ -86,7 +86,7 @@ static struct node *place_node(struct compiler *c, struct place *place)
         c->todo = todo;
         c->cap_todo = cap;
     }
-    struct node *node = arena_alloc(&c->schema->arena, sizeof *node);
+    struct node *node = schema_arena_alloc(&c->schema->arena, sizeof *node);
     if (!node)
         return NULL;
     node->object = place->object;
@@ -147,7 +147,7 @@ static int compile_pattern(struct compiler *c, const char *text, size_t len, str
 static int compile_list(struct compiler *c, struct keyword *k)
 {
     k->n = json_object_array_length(k->value);
-    k->as.nodes = arena_alloc(&c->schema->arena, (k->n + 1) * sizeof *k->as.nodes);
+    k->as.nodes = schema_arena_alloc(&c->schema->arena, (k->n + 1) * sizeof *k->as.nodes);
     if (!k->as.nodes)
         return no_memory(c);
     for (size_t i = 0; i < k->n; i++)
@@ -167,7 +167,7 @@ static int compile_map(struct compiler *c, const struct node *node, struct keywo
 {
     const struct lh_table *members = json_object_get_object(k->value);
     const size_t n = (size_t)json_object_object_length(k->value);
-    struct property *p = arena_alloc(&c->schema->arena, (n + 1) * sizeof *p);
+    struct property *p = schema_arena_alloc(&c->schema->arena, (n + 1) * sizeof *p);
     if (!p)
         return no_memory(c);
     k->as.properties = p;
@@ -193,7 +193,7 @@ static int compile_required(struct compiler *c, struct keyword *k)
     if (!json_object_is_type(k->value, json_type_array))
         return 0;
     k->n = json_object_array_length(k->value);
-    k->as.names = arena_alloc(&c->schema->arena, (k->n + 1) * sizeof *k->as.names);
+    k->as.names = schema_arena_alloc(&c->schema->arena, (k->n + 1) * sizeof *k->as.names);
     if (!k->as.names)
         return no_memory(c);
     for (size_t i = 0; i < k->n; i++) {
@@ -270,7 +270,7 @@ static int compile_targets(struct compiler *c, const char *name, struct keyword 
     size_t n = 0;
     for (const struct resource *r = c->index.all; r; r = r->next)
         n++;
-    k->as.targets = arena_alloc(&c->schema->arena, n * sizeof *k->as.targets);
+    k->as.targets = schema_arena_alloc(&c->schema->arena, n * sizeof *k->as.targets);
     if (!k->as.targets)
         return no_memory(c);
     for (const struct resource *r = c->index.all; r; r = r->next) {
@@ -510,7 +510,7 @@ static int note_in_place(struct compiler *c, struct node *node)
         n += count_in_place(&node->keywords[i]);
     if (n == 0)
         return 0;
-    node->in_place = arena_alloc(&c->schema->arena, n * sizeof(struct node *));
+    node->in_place = schema_arena_alloc(&c->schema->arena, n * sizeof(struct node *));
     if (!node->in_place)
         return no_memory(c);
     for (size_t i = 0; i < node->n_keywords; i++)
@@ -534,7 +534,7 @@ static int compile_node(struct compiler *c, struct node *node)
     size_t n = 0;
     for (const struct lh_entry *e = members->head; e; e = e->next)
         n += active_keyword(c, node, e->k) != NULL;
-    node->keywords = arena_alloc(&c->schema->arena, (n + 1) * sizeof *node->keywords);
+    node->keywords = schema_arena_alloc(&c->schema->arena, (n + 1) * sizeof *node->keywords);
     if (!node->keywords)
         return no_memory(c);
     for (const struct lh_entry *e = members->head; e; e = e->next) {
@@ -706,7 +706,7 @@ void json_schema_unref(struct json_schema *schema)
         pattern_free(schema->patterns[i]);
     free(schema->patterns);
     pattern_spare_free(atomic_load(&schema->spare));
-    arena_release(&schema->arena);
+    schema_arena_release(&schema->arena);
     json_object_put(schema->document);
     free(schema);
 }

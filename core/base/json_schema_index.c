@@ -110,7 +110,7 @@ bool dialect_of_uri(const char *uri, enum dialect *ret)
 
 /* --- life cycle --- */
 
-void schema_index_init(struct schema_index *x, struct arena *arena)
+void schema_index_init(struct schema_index *x, struct schema_arena *arena)
 {
     *x = (struct schema_index){.arena = arena};
     map_init(&x->places);
@@ -146,8 +146,8 @@ static const char *string_member(struct json_object *object, const char *key)
 static struct resource *add_resource(struct schema_index *x, const char *uri, size_t uri_len,
                                      struct json_object *root, enum dialect dialect)
 {
-    struct resource *r = arena_alloc(x->arena, sizeof *r);
-    char *copy = r ? arena_copy(x->arena, uri, uri_len) : NULL;
+    struct resource *r = schema_arena_alloc(x->arena, sizeof *r);
+    char *copy = r ? schema_arena_copy(x->arena, uri, uri_len) : NULL;
     if (!copy)
         return NULL;
     r->uri = copy;
@@ -243,7 +243,7 @@ static int todo_push(struct todo *t, struct schema_index *x, struct json_object 
         t->items = items;
         t->cap = cap;
     }
-    struct step *step = arena_alloc(x->arena, sizeof *step);
+    struct step *step = schema_arena_alloc(x->arena, sizeof *step);
     if (!step)
         return ERR_NOMEM;
     *step = path;
@@ -255,7 +255,7 @@ static int push_children(struct todo *t, struct schema_index *x, const struct ke
                          struct json_object *value, const struct place *p)
 {
     const enum json_type type = json_object_get_type(value);
-    struct step *own = arena_alloc(x->arena, sizeof *own);
+    struct step *own = schema_arena_alloc(x->arena, sizeof *own);
     if (!own)
         return ERR_NOMEM;
     *own = (struct step){.previous = p->path, .key = info->name};
@@ -282,7 +282,7 @@ static int enter(struct schema_index *x, struct todo *t, struct place p, struct 
     if (x->places.n == SCHEMA_NODES_MAX)
         return error_set(err, ERR_LIMIT, "the schema has more than %d subschemas",
                          SCHEMA_NODES_MAX);
-    struct place *place = arena_alloc(x->arena, sizeof *place);
+    struct place *place = schema_arena_alloc(x->arena, sizeof *place);
     if (!place)
         return ERR_NOMEM;
     int rc = 0;

@@ -19,6 +19,7 @@ enum {
     SCHEMA_PATTERNS_MAX = 2000,   /* regular expressions in one document */
     SCHEMA_CHAIN_MAX = 48,        /* subschemas applied in a row to the same value */
     SCHEMA_DEPTH_MAX = 160,       /* subschemas inside each other while validating */
+    SCHEMA_STACK_MAX = 44 << 10,  /* bytes of stack for that: a worker has 77 KiB left */
     SCHEMA_PATH_MAX = 96,         /* depth of a value */
     SCHEMA_STEPS_MAX = 2000000,   /* subschemas applied in one validation */
     SCHEMA_PATTERN_TIME_MS = 500, /* for all patterns of one validation */
@@ -29,14 +30,14 @@ enum dialect { DRAFT4, DRAFT6, DRAFT7, DRAFT2019, DRAFT2020 };
 
 /* --- memory that lives as long as the schema --- */
 
-struct arena_chunk;
-struct arena {
-    struct arena_chunk *chunks;
+struct schema_arena_chunk;
+struct schema_arena {
+    struct schema_arena_chunk *chunks;
     size_t used, cap;
 };
-void *arena_alloc(struct arena *a, size_t size); /* zeroed; NULL: out of memory */
-char *arena_copy(struct arena *a, const char *text, size_t len);
-void arena_release(struct arena *a);
+void *schema_arena_alloc(struct schema_arena *a, size_t size); /* zeroed; NULL: out of memory */
+char *schema_arena_copy(struct schema_arena *a, const char *text, size_t len);
+void schema_arena_release(struct schema_arena *a);
 
 /* --- regular expressions (json_schema_pattern.c) --- */
 
@@ -182,7 +183,7 @@ struct node {
 struct json_schema {
     atomic_uint refs;
     struct json_object *document;
-    struct arena arena;
+    struct schema_arena arena;
     const struct node *root;
     lh_hash_fn *hash;
     bool has_dynamic;          /* some reference depends on the way taken */
@@ -218,7 +219,7 @@ struct place {
 };
 
 struct schema_index {
-    struct arena *arena;
+    struct schema_arena *arena;
     struct map places;    /* json_object pointer -> struct place */
     struct map resources; /* URI -> struct resource */
     struct resource *all; /* the same, as a list */
@@ -243,7 +244,7 @@ const char *keyword_name(enum keyword_kind kind);
 
 bool dialect_of_uri(const char *uri, enum dialect *ret);
 
-void schema_index_init(struct schema_index *x, struct arena *arena);
+void schema_index_init(struct schema_index *x, struct schema_arena *arena);
 void schema_index_release(struct schema_index *x);
 /* Enter a schema and all below it.  `outer`: the resource around it, NULL for the document itself. */
 int schema_index_add(struct schema_index *x, struct json_object *schema, struct resource *outer,
@@ -318,6 +319,7 @@ struct eval {
     int64_t pattern_deadline_ms;
     struct pattern_spare *spare;
     const struct scope *scope;
+    const char *stack_start;
     size_t n_path;
     struct path_part path[SCHEMA_PATH_MAX];
 };

@@ -172,7 +172,7 @@ static int follow_pointer(struct schema_index *x, struct resource *resource, cha
         pointer_decode(token);
         struct json_object *next = NULL;
         size_t index = 0;
-        struct step *step = arena_alloc(x->arena, sizeof *step);
+        struct step *step = schema_arena_alloc(x->arena, sizeof *step);
         if (!step)
             return ERR_NOMEM;
         bool found = false;
