@@ -408,27 +408,27 @@ Test(streamer, hang_up_frees_at_once)
 
 Test(streamer, only_idle_streams_get_heartbeats)
 {
-    struct streamer *s = start(1, 50);
+    struct streamer *s = start(1, 500);
     struct channel *idle = channel_new(s, NULL), *busy = channel_new(s, NULL);
     struct client *i = client_new(idle, true, 0), *o = client_new(idle, false, 0);
-    struct client *b = client_new(busy, true, 0);
     int64_t start_ms = time_monotonic_ms();
     expect(i, ": ping\r\n\r\n");
-    cr_assert_geq(time_monotonic_ms() - start_ms, 45);
+    cr_assert_geq(time_monotonic_ms() - start_ms, 450);
     expect(o, ": ping\r\n\r\n");
     expect(i, ": ping\r\n\r\n");
-    for (int n = 0; n < 100; n++) {
+    struct client *b = client_new(busy, true, 0);
+    for (int n = 0; n < 300; n++) {
         publish_number(busy, n);
         usleep(2000);
     }
-    int pings = 0; /* a long pause of this thread may let one pass */
-    for (int n = 0; n < 100; n++) {
+    int pings = 0; /* pauses of a loaded machine may let one pass */
+    for (int n = 0; n < 300; n++) {
         const char *event = next_event(b);
         cr_assert(event);
         pings += event[0] == ':';
         n -= event[0] == ':';
     }
-    cr_assert_leq(pings, 2);
+    cr_assert_leq(pings, 1);
     client_free(i);
     client_free(o);
     client_free(b);
