@@ -198,45 +198,61 @@ static inline const unsigned char *skip_plain(const unsigned char *p, const unsi
     return p;
 }
 
-/* The string at s->p (a quote).  *ret_escaped (may be NULL) tells whether it holds an escape. */
-static int scan_string(struct scan *s, bool is_key, bool *ret_escaped)
+/* The rest of a string, from its first byte that needs a look (s->p). */
+__attribute__((noinline)) static int scan_string_rest(struct scan *s,
+                                                      const unsigned char *string_start,
+                                                      bool is_key, bool *ret_escaped)
 {
-    const unsigned char *const string_start = s->p;
-    const unsigned char *p = string_start + 1;
-    const unsigned char *const end = s->end;
-    put(s, '"');
     for (;;) {
-        const unsigned char *run = p;
-        p = skip_plain(p, end, s->out ? s->out + s->n : NULL);
-        s->n += (size_t)(p - run);
-        if (p == end)
+        const unsigned char *const p = s->p;
+        if (p == s->end)
             return fail(s, string_start, "Unterminated string starting at");
         const unsigned char class = string_class[*p];
         if (class == QUOTE) {
             put(s, '"');
-            s->p = p + 1;
+            s->p++;
             return 0;
-        }
-        if (class == BACKSLASH) {
-            s->p = p;
-            if (ret_escaped)
-                *ret_escaped = true;
-            int rc = scan_escape(s, string_start, is_key);
-            if (rc)
-                return rc;
-            p = s->p;
-            continue;
         }
         if (class == CONTROL)
             return fail(s, p, "Invalid control character at");
-        size_t len = utf8_length(p, end, class);
-        if (len == 0)
-            return fail(s, p, "Invalid UTF-8");
-        if (s->out)
-            memcpy(s->out + s->n, p, len);
-        s->n += len;
-        p += len;
+        if (class == BACKSLASH) {
+            *ret_escaped = true;
+            int rc = scan_escape(s, string_start, is_key);
+            if (rc)
+                return rc;
+        } else {
+            const size_t len = utf8_length(p, s->end, class);
+            if (len == 0)
+                return fail(s, p, "Invalid UTF-8");
+            if (s->out)
+                memcpy(s->out + s->n, p, len);
+            s->n += len;
+            s->p += len;
+        }
+        const unsigned char *const run = s->p;
+        s->p = skip_plain(run, s->end, s->out ? s->out + s->n : NULL);
+        s->n += (size_t)(s->p - run);
     }
+}
+
+/* The string at s->p (a quote).  *ret_escaped is set when it holds an escape. */
+static inline int scan_string(struct scan *s, bool is_key, bool *ret_escaped)
+{
+    const unsigned char *const string_start = s->p;
+    char *const out = s->out ? s->out + s->n : NULL;
+    const unsigned char *const stop = skip_plain(string_start + 1, s->end, out ? out + 1 : NULL);
+    const size_t len = (size_t)(stop - string_start);
+    if (out)
+        out[0] = '"';
+    s->p = stop;
+    s->n += len;
+    if (stop == s->end || *stop != '"')
+        return scan_string_rest(s, string_start, is_key, ret_escaped);
+    if (out)
+        out[len] = '"';
+    s->p++;
+    s->n++;
+    return 0;
 }
 
 /* --- numbers --- */
@@ -360,8 +376,10 @@ static int scan_literal(struct scan *s, const char *word, size_t len)
 static int scan_scalar(struct scan *s)
 {
     switch (s->p < s->end ? *s->p : 0) {
-    case '"':
-        return scan_string(s, false, NULL);
+    case '"': {
+        bool escaped;
+        return scan_string(s, false, &escaped);
+    }
     case 't':
         return scan_literal(s, "true", 4);
     case 'f':

@@ -105,17 +105,24 @@ static int unescape(struct buf *b, const unsigned char *p, size_t len)
 
 /* --- comparing --- */
 
-static uint64_t fingerprint(const char *text, size_t len)
+/* A few bytes of either end: different names mostly differ in it. */
+static inline uint64_t fingerprint(const char *text, size_t len)
 {
-    uint64_t word = 0;
+    uint64_t word = 0, tail = 0;
     if (len >= 8) {
-        uint64_t tail;
         memcpy(&word, text, 8);
         memcpy(&tail, text + len - 8, 8);
-        word ^= tail << 1;
-    } else {
-        for (size_t i = 0; i < len; i++)
-            word = word << 8 | (unsigned char)text[i];
+        return word ^ (tail << 1 | tail >> 63);
+    }
+    if (len >= 4) {
+        memcpy(&word, text, 4);
+        memcpy(&tail, text + len - 4, 4);
+        return word | tail << 32;
+    }
+    if (len) {
+        memcpy(&word, text, 1);
+        memcpy(&tail, text + len / 2, 1);
+        word |= tail << 8 | (uint64_t)(unsigned char)text[len - 1] << 16;
     }
     return word;
 }
@@ -132,7 +139,9 @@ int scan_keys_add(struct scan_keys *k, size_t first, const unsigned char *source
     if (k->n == k->cap && grow(k))
         return ERR_NOMEM;
     struct scan_key *key = &k->items[k->n];
-    *key = (struct scan_key){.source = source, .len = len, .offset = SIZE_MAX};
+    key->source = source;
+    key->len = len;
+    key->offset = SIZE_MAX;
     if (escaped) {
         size_t offset = k->unescaped.len;
         if (unescape(&k->unescaped, source, len))
