@@ -7,7 +7,7 @@
 
 /* --- the arena --- */
 
-enum { ARENA_CHUNK = 8192, ARENA_MAX = 64 << 20 };
+enum { ARENA_CHUNK = 8192 };
 
 struct schema_arena_chunk {
     struct schema_arena_chunk *next;

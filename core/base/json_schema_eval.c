@@ -438,7 +438,7 @@ static bool check_array(struct eval *ev, const struct node *node, const struct k
     }
 }
 
-/* --- strings and numbers --- */
+/* --- strings --- */
 
 static bool holds_for_string(struct eval *ev, const struct keyword *k, struct json_object *value)
 {
@@ -453,30 +453,6 @@ static bool holds_for_string(struct eval *ev, const struct keyword *k, struct js
         return eval_pattern(ev, k->as.pattern, text, len);
     case K_FORMAT:
         return k->as.format(text, len);
-    default:
-        return true;
-    }
-}
-
-static bool holds_for_number(const struct keyword *k, struct json_object *value)
-{
-    struct number n = {.i = 0};
-    number_read(value, &n);
-    switch (k->kind) {
-    case K_MINIMUM: {
-        int order = number_compare(&n, &k->as.number);
-        return order > 0 || (order == 0 && !k->exclusive);
-    }
-    case K_MAXIMUM: {
-        int order = number_compare(&n, &k->as.number);
-        return order < 0 || (order == 0 && !k->exclusive);
-    }
-    case K_EXCLUSIVE_MINIMUM:
-        return number_compare(&n, &k->as.number) > 0;
-    case K_EXCLUSIVE_MAXIMUM:
-        return number_compare(&n, &k->as.number) < 0;
-    case K_MULTIPLE_OF:
-        return number_is_multiple(&n, &k->as.number);
     default:
         return true;
     }
@@ -721,7 +697,7 @@ static bool check_keyword(struct eval *ev, const struct node *node, const struct
         return holds_for_string(ev, k, value) || report(ev, node, k, value, NULL);
     case json_type_int:
     case json_type_double:
-        return holds_for_number(k, value) || report(ev, node, k, value, NULL);
+        return number_holds(k, value) || report(ev, node, k, value, NULL);
     default:
         return true;
     }

@@ -261,6 +261,8 @@ char *uri_resolve(const char *base, const char *reference);
 bool number_read(struct json_object *value, struct number *ret); /* false: it is none */
 int number_compare(const struct number *a, const struct number *b);
 bool number_is_multiple(const struct number *value, const struct number *of);
+/* Whether a number keeps to a keyword about numbers (minimum, ..., multipleOf). */
+bool number_holds(const struct keyword *k, struct json_object *value);
 bool value_equal(struct json_object *a, struct json_object *b);
 int value_all_unique(struct json_object *array, bool *ret); /* ERR_NOMEM */
 unsigned value_types(struct json_object *value, enum dialect dialect);

@@ -63,6 +63,30 @@ bool number_is_multiple(const struct number *value, const struct number *of)
     return fmod(as_double(value), of->d) == 0; /* exact */
 }
 
+bool number_holds(const struct keyword *k, struct json_object *value)
+{
+    struct number n = {.i = 0};
+    number_read(value, &n);
+    switch (k->kind) {
+    case K_MINIMUM: {
+        int order = number_compare(&n, &k->as.number);
+        return order > 0 || (order == 0 && !k->exclusive);
+    }
+    case K_MAXIMUM: {
+        int order = number_compare(&n, &k->as.number);
+        return order < 0 || (order == 0 && !k->exclusive);
+    }
+    case K_EXCLUSIVE_MINIMUM:
+        return number_compare(&n, &k->as.number) > 0;
+    case K_EXCLUSIVE_MAXIMUM:
+        return number_compare(&n, &k->as.number) < 0;
+    case K_MULTIPLE_OF:
+        return number_is_multiple(&n, &k->as.number);
+    default:
+        return true;
+    }
+}
+
 /* --- types --- */
 
 unsigned value_types(struct json_object *value, enum dialect dialect)
