@@ -139,17 +139,15 @@ Test(series_large, a_small_budget_of_memory_turns_heads_into_chunks)
 
 Test(series_large, a_series_whose_samples_all_expired_can_be_written_anew)
 {
-    struct kit k = {.tuning = {.chunk_samples = 4}, .options = {.expire_after_us = 1000000}};
+    struct kit k = {.tuning = {.chunk_samples = 4}};
     kit_open(&k);
     struct series *s = kit_series("boiler", 1);
     struct sample v[4] = {kit_double(1, 1), kit_double(2, 2), kit_double(3, 3), kit_double(4, 4)};
     kit_append(&k, s, v, 4);
     kit_flush(&k);
-    /* A round of its own: the store's next is a minute away. */
-    pthread_mutex_lock(&k.store->queue_lock);
-    k.store->expire_ms = 0;
-    pthread_cond_signal(&k.store->wake);
-    pthread_mutex_unlock(&k.store->queue_lock);
+    /* A round begins at the start of the store. */
+    k.options.expire_after_us = 1000000;
+    kit_reopen(&k);
     struct error err = ERROR_INIT;
     int64_t last;
     while (series_store_last_time(k.store, s, &last, &err) != ERR_NOT_FOUND)
