@@ -199,6 +199,7 @@ static int open_server(struct app *app, const struct settings *s, struct error *
         .n_listen = s->hyprxa_listen.n,
         .workers = (unsigned)s->hyprxa_workers,
         .max_body = (size_t)s->hyprxa_max_body,
+        .request_timeout_ms = s->hyprxa_request_timeout_us / 1000,
         .allow_origins = (const char *const *)s->hyprxa_allow_origins.items,
         .n_allow_origins = s->hyprxa_allow_origins.n,
     };

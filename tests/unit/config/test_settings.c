@@ -66,7 +66,6 @@ Test(settings, defaults_are_those_of_the_contract_and_the_design)
     cr_expect_eq(s.mongodb_server_selection_timeout_us, 2000000);
     cr_expect_eq(s.mongodb_heartbeat_us, 20000000);
     cr_expect_eq(s.timeseries_expire_after_us, 2592000 * INT64_C(1000000));
-    cr_expect_eq(s.hyprxa_max_event, 256 * 1024);
     cr_expect_str_eq(s.mongodb_connection_uri, "");
     cr_expect_str_eq(s.topics_collection_name, "topics");
     cr_expect(s.hyprxa_admin_raise_on_no_scopes && !s.hyprxa_read_raise_on_no_scopes);
