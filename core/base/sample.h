@@ -52,11 +52,10 @@ struct series {
     size_t canonical_len;
     char *json; /* the subscription as subscribers are shown it, compact JSON */
     size_t json_len;
-    int64_t hash;                 /* subscription_hash */
-    char routing_key[96 + 24];    /* "<source>-<hash>" when it fits, for exchanges and leases */
-    atomic_llong storage_id;      /* given by storage at the first append or look-up; 0: none yet */
-    _Atomic(void *) storage_head; /* storage's own in-memory head; nobody else looks */
-    atomic_int watchers;          /* > 0: somebody wants this series live on this node */
+    int64_t hash;              /* subscription_hash */
+    char routing_key[96 + 24]; /* "<source>-<hash>" when it fits, for exchanges and leases */
+    atomic_llong storage_id;   /* given by storage at the first append or look-up; 0: none yet */
+    atomic_int watchers;       /* > 0: somebody wants this series live on this node */
 };
 
 struct series *series_new(const char *source, const char *canonical, const char *json,

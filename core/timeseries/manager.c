@@ -200,20 +200,13 @@ bool hold_wants(void *series_set, void *hold)
 static int write_message(struct buf *out, const struct sample_block *block,
                          const struct sample_run *run, bool with_quality)
 {
-    static const char *const qualities[] = {"good", "uncertain", "bad"};
-    char time[TIME_ISO_SIZE];
     buf_append_lit(out, "{\"subscription\":");
     buf_append(out, run->series->json, run->series->json_len);
     buf_append_lit(out, ",\"items\":[");
     for (uint32_t i = 0; i < run->n; i++) {
-        const struct sample *s = &block->samples[run->first + i];
-        buf_append_str(out, i ? ",{\"timestamp\":\"" : "{\"timestamp\":\"");
-        buf_append(out, time, time_format_iso(s->time_us, time));
-        buf_append_lit(out, "\",\"value\":");
-        value_write_json(out, &s->value);
-        if (with_quality && s->quality != QUALITY_GOOD && s->quality <= QUALITY_BAD)
-            buf_printf(out, ",\"quality\":\"%s\"", qualities[s->quality]);
-        buf_append_char(out, '}');
+        if (i)
+            buf_append_char(out, ',');
+        timeseries_write_sample(out, &block->samples[run->first + i], with_quality);
     }
     buf_append_lit(out, "]}");
     return out->failed ? ERR_LIMIT : 0;

@@ -18,7 +18,7 @@ static const char logger[] = "hyprxa.timeseries";
 
 /* --- /samples --- */
 
-static void write_sample(struct buf *out, const struct sample *s, bool with_quality)
+void timeseries_write_sample(struct buf *out, const struct sample *s, bool with_quality)
 {
     static const char *const qualities[] = {"good", "uncertain", "bad"};
     char time[TIME_ISO_SIZE];
@@ -73,7 +73,7 @@ static int write_samples(struct timeseries *ts, struct series *series, struct ht
         for (long i = 0; i < n && written < limit; i++) {
             if (written++)
                 buf_append_char(out, ',');
-            write_sample(out, &samples[i], !ts->options.hash_hyprxa);
+            timeseries_write_sample(out, &samples[i], !ts->options.hash_hyprxa);
         }
     }
     buf_append_lit(out, "]}");

@@ -131,7 +131,9 @@ void selection_release(struct selection *s);
 int selection_token(struct timeseries *ts, struct json_object *items, char out[33],
                     struct error *err);
 
-/* --- routes of their own files --- */
+/* --- samples.c --- */
+/* {"timestamp":…,"value":…}, as streams and /samples show it; `with_quality`: also when not good. */
+void timeseries_write_sample(struct buf *out, const struct sample *s, bool with_quality);
 void timeseries_samples(struct http_request *r, void *ctx);
 void timeseries_recorded(struct http_request *r, void *ctx);
 
