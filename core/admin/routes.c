@@ -127,6 +127,9 @@ static void http_metrics(struct http_server *server, struct buf *out)
     for (int i = 0; i < HTTP_REFUSED_REASONS; i++)
         buf_printf(out, "hyprxa_http_refused_total{reason=\"%s\"} %llu\n",
                    http_refused_name((enum http_refused)i), (unsigned long long)s.refused[i]);
+    counter(out, "hyprxa_http_undeclared",
+            "Parameters and statuses that a route used without declaring them: a defect.",
+            s.undeclared);
     counter(out, "hyprxa_http_connections", "Connections accepted.", s.connections);
     gauge(out, "hyprxa_http_in_flight", "Requests being served.", s.in_flight);
     gauge(out, "hyprxa_http_workers_busy", "Workers that hold a connection.", s.workers_busy);
@@ -159,22 +162,30 @@ static const struct http_route routes[] = {
      .path = "/admin/info",
      .handler = info,
      .access = HTTP_ADMIN,
-     .summary = "State and counters of every manager"},
+     .name = "info",
+     .summary = "State and counters of every manager",
+     .reply = "Info"},
     {.method = "GET",
      .path = "/health/live",
      .handler = live,
      .access = HTTP_OPEN,
-     .summary = "The process answers"},
+     .name = "live",
+     .summary = "The process answers",
+     .reply = "Status"},
     {.method = "GET",
      .path = "/health/ready",
      .handler = ready,
      .access = HTTP_OPEN,
-     .summary = "The server can serve: its storage can be read and written"},
+     .name = "ready",
+     .summary = "The server can serve: its storage can be read and written",
+     .reply = "Status"},
     {.method = "GET",
      .path = "/metrics",
      .handler = metrics,
      .access = HTTP_METRICS,
-     .summary = "Counters in OpenMetrics text"},
+     .name = "metrics",
+     .summary = "Counters in OpenMetrics text",
+     .media = "application/openmetrics-text"},
 };
 
 int admin_add_routes(struct admin *admin, struct http_server *server, struct error *err)

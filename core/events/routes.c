@@ -249,6 +249,26 @@ static void restart(struct http_request *r, void *ctx)
 
 static const char *const publish_members[] = {"payload", NULL};
 
+static const struct http_param stream_params[] = {
+    {.name = "routingKey",
+     .summary = "Bind key: `*` stands for one word, `$` (or `#`) for any number; default: all"},
+    {0},
+};
+static const struct http_param last_params[] = {
+    {.name = "routingKey", .summary = "Exact key, with or without its topic; default: any"},
+    {0},
+};
+static const struct http_param query_params[] = {
+    {.name = "routingKey",
+     .required = true,
+     .summary = "Regular expression, searched for anywhere in a key, case-insensitive"},
+    {0},
+};
+static const struct http_param recorded_params[] = {
+    {.name = "routingKey", .summary = "Regular expression for routing keys; default: all"},
+    {.also = http_time_params},
+};
+
 static const struct http_route routes[] = {
     {.method = "POST",
      .path = "/events/publish",
@@ -257,38 +277,63 @@ static const struct http_route routes[] = {
      .body = HTTP_BODY_JSON,
      .max_body = PUBLISH_BODY_MAX,
      .body_members = publish_members,
-     .summary = "Publish an event; OK means durable"},
+     .name = "publish",
+     .summary = "Publish an event; OK means durable",
+     .request = "Event",
+     .reply = "Status",
+     .errors = {400, 404}},
     {.method = "GET",
      .path = "/events/{topic}/stream",
      .handler = stream,
      .access = HTTP_READ,
-     .summary = "Events as they are published, by SSE"},
+     .name = "stream",
+     .summary = "Events as they are published, by SSE",
+     .params = stream_params,
+     .reply = "EventDocument",
+     .media = HTTP_SSE,
+     .errors = {404}},
     {.method = "GET",
      .path = "/events/{topic}/last",
      .handler = last,
      .access = HTTP_READ,
-     .summary = "The newest event of a topic or key"},
+     .name = "last",
+     .summary = "The newest event of a topic or key",
+     .params = last_params,
+     .reply = "EventDocument",
+     .errors = {404}},
     {.method = "GET",
      .path = "/events/{topic}/query",
      .handler = query,
      .access = HTTP_READ,
-     .summary = "The newest event of every key that matches a regular expression"},
+     .name = "query",
+     .summary = "The newest event of every key that matches a regular expression",
+     .params = query_params,
+     .reply = "EventQueryResult",
+     .errors = {404}},
     {.method = "GET",
      .path = "/events/{topic}/recorded",
      .handler = recorded,
      .access = HTTP_READ,
-     .summary = "Stored events of a time range, as a file"},
+     .name = "recorded",
+     .summary = "Stored events of a time range, as a file",
+     .params = recorded_params,
+     .media = HTTP_TABLES,
+     .errors = {415}},
     {.method = "POST",
      .path = "/events/admin/manager/restart",
      .handler = restart,
      .access = HTTP_ADMIN,
-     .summary = "End all event streams and start anew"},
+     .name = "reset_manager",
+     .summary = "End all event streams and start anew",
+     .reply = "Status"},
     {.method = "GET", /* what the existing client sends */
      .path = "/events/admin/manager/restart",
      .handler = restart,
      .access = HTTP_ADMIN,
      .changes_state = true,
-     .summary = "End all event streams and start anew"},
+     .name = "reset_manager",
+     .summary = "End all event streams and start anew",
+     .reply = "Status"},
 };
 
 int events_add_routes(struct events *e, struct http_server *server, struct error *err)

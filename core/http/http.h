@@ -1,6 +1,6 @@
 /* HTTP: the server, its guards, the router, and what a route sees of a request.
  *
- * A route is a row of a const table.  Its handler runs on a civetweb worker [worker] with a
+ * A route is a row of a const table (http/route.h).  Its handler runs on a civetweb worker [worker] with a
  * `struct http_request` that lives for the call, answers exactly once with one of the http_respond
  * functions (or streams, or downloads) and returns.  Before it runs, in the order of contract 1.3:
  * guards (framing, sizes, Host, Origin) -> body read and, for HTTP_BODY_JSON, scanned and parsed
@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "http/route.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,26 +18,8 @@
 
 struct json_object;
 struct http_server;
-struct http_request;
 struct streamer;
 struct user; /* auth's; http only carries the pointer */
-
-enum http_access { HTTP_OPEN, HTTP_USER, HTTP_READ, HTTP_WRITE, HTTP_ADMIN, HTTP_METRICS };
-enum http_body { HTTP_BODY_NONE, HTTP_BODY_JSON, HTTP_BODY_FORM };
-
-typedef void http_handler_fn(struct http_request *request, void *ctx);
-
-struct http_route {
-    const char *method; /* "GET" (answers HEAD too), "POST" */
-    const char *path;   /* "/topics/search/{topic}": {name} is one non-empty segment */
-    http_handler_fn *handler;
-    enum http_access access;
-    enum http_body body;
-    size_t max_body;                 /* bytes; 0: the server's limit */
-    const char *const *body_members; /* NULL-terminated names whose text http_body_span() locates */
-    const char *summary;             /* one line, for OpenAPI */
-    bool changes_state; /* a GET that does; refused from a foreign Origin as every POST is */
-};
 
 struct http_options {
     const char *const *listen; /* "127.0.0.1:8000", ...; port 0 picks a free one */
@@ -153,6 +136,7 @@ struct http_stats {
     uint64_t bytes_in, bytes_out;   /* bodies read; bytes sent by workers */
     unsigned in_flight;             /* handlers running now */
     unsigned workers, workers_busy; /* busy: holding a connection, also an idle one */
+    uint64_t undeclared;            /* times a handler did what its row does not declare */
 };
 void http_get_stats(struct http_server *server, struct http_stats *ret);
 const char *http_refused_name(enum http_refused reason); /* "framing", ... */

@@ -126,6 +126,7 @@ struct http_server {
     atomic_bool crowded; /* every worker holds a connection */
     atomic_bool many;    /* so many do that throughput counts more than latency */
     _Atomic uint64_t refused[HTTP_REFUSED_REASONS];
+    _Atomic uint64_t undeclared; /* see http_stats */
 
     /* guarded by lock */
     pthread_mutex_t lock;
@@ -190,6 +191,7 @@ struct http_request {
     bool body_checked;               /* http_body_* has looked whether the body is an object */
     struct json_object *body_object; /* the body as an object; NULL: it is none */
 
+    bool in_handler;
     bool answered;
     bool close;  /* close the connection after the answer */
     bool dead;   /* the peer takes no more */
@@ -221,6 +223,11 @@ int router_add(struct router *router, const struct http_route *routes, size_t n,
 void router_find(const struct router *router, const char *method, const char *const *segments,
                  size_t n_segments, struct router_match *ret, struct http_pair *params,
                  size_t *ret_n_params);
+
+/* route.c: count and log what the handler's row does not declare. */
+void route_check_param(struct http_request *r, enum http_where where, const char *name,
+                       enum http_type type, bool repeated);
+void route_check_status(struct http_request *r, int status);
 
 /* url.c: percent-decoding into the arena. */
 enum { URL_MAX_SEGMENTS = 16 };

@@ -134,6 +134,7 @@ void params_respond_json_error(struct http_request *r, const struct json_scan_er
 
 int64_t http_query_int(struct http_request *r, const char *name, int64_t otherwise)
 {
+    route_check_param(r, HTTP_QUERY, name, HTTP_INTEGER, false);
     const char *text = http_query(r, name);
     if (!text)
         return otherwise;
@@ -153,6 +154,7 @@ bool http_query_bool(struct http_request *r, const char *name, bool otherwise)
 {
     static const char *const yes[] = {"1", "on", "t", "true", "y", "yes"};
     static const char *const no[] = {"0", "off", "f", "false", "n", "no"};
+    route_check_param(r, HTTP_QUERY, name, HTTP_BOOLEAN, false);
     const char *text = http_query(r, name);
     if (!text)
         return otherwise;

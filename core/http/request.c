@@ -315,7 +315,9 @@ static void serve(struct http_request *r)
     }
     if (!find_route(r) || !guard_origin(r) || !authenticate(r) || !take_body(r) || !authorize(r))
         return;
+    r->in_handler = true;
     r->route->handler(r, r->route_ctx);
+    r->in_handler = false;
     if (!r->answered) {
         r->logged = true;
         log_error("hyprxa.http", "the handler of %s %s did not answer", r->route->method,
@@ -412,11 +414,13 @@ static const char *last_pair(const struct http_pair *pairs, size_t n, const char
 
 const char *http_query(struct http_request *r, const char *name)
 {
+    route_check_param(r, HTTP_QUERY, name, HTTP_STRING, false);
     return last_pair(r->query, r->n_query, name);
 }
 
 const char *http_query_at(struct http_request *r, const char *name, size_t i)
 {
+    route_check_param(r, HTTP_QUERY, name, HTTP_STRING, true);
     return find_pair(r->query, r->n_query, name, i);
 }
 
@@ -432,6 +436,7 @@ const char *http_query_any(struct http_request *r, const char *const *names)
 
 const char *http_form(struct http_request *r, const char *name)
 {
+    route_check_param(r, HTTP_FORM, name, HTTP_STRING, false);
     return last_pair(r->form, r->n_form, name);
 }
 

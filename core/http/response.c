@@ -137,6 +137,7 @@ bool http_mark_answered(struct http_request *r, int status)
                   r->route ? r->route->path : "request", r->status, status);
         return false;
     }
+    route_check_status(r, status);
     r->answered = true;
     r->status = status;
     return true;

@@ -549,6 +549,7 @@ void http_get_stats(struct http_server *server, struct http_stats *ret)
     }
     for (size_t i = 0; i < HTTP_REFUSED_REASONS; i++)
         sum.refused[i] = atomic_load_explicit(&server->refused[i], memory_order_relaxed);
+    sum.undeclared = atomic_load_explicit(&server->undeclared, memory_order_relaxed);
     *ret = sum;
 }
 

@@ -5,6 +5,22 @@
 
 #include <stddef.h>
 
+const struct http_param http_time_params[] = {
+    {.name = "startTime",
+     .type = HTTP_TIME,
+     .otherwise = "-1h",
+     .summary = "Start of the range, inclusive: a date-time, or relative to now as -15m"},
+    {.name = "start_time", .type = HTTP_TIME, .alias_of = "startTime"},
+    {.name = "endTime",
+     .type = HTTP_TIME,
+     .otherwise = "now",
+     .summary = "End of the range, inclusive"},
+    {.name = "end_time", .type = HTTP_TIME, .alias_of = "endTime"},
+    {.name = "timezone",
+     .summary = "IANA name of the zone of times without an offset; by default the server's"},
+    {0},
+};
+
 enum { DEFAULT_RANGE_S = 3600 };
 
 /* False: answered.  The contract has one string for every unreadable time. */

@@ -2,6 +2,8 @@
 #ifndef HYPRXA_HTTP_TIME_RANGE_H
 #define HYPRXA_HTTP_TIME_RANGE_H
 
+#include "http/route.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -10,6 +12,9 @@ struct http_request;
 struct http_time_range {
     int64_t start_us, end_us; /* both inclusive, start <= end */
 };
+
+/* Its parameters, for the `also` of a route's. */
+extern const struct http_param http_time_params[];
 
 /* Defaults: an hour ago, and now.  False: a time or zone could not be read, or the start is after
  * the end; the 422 was sent.  [worker] */

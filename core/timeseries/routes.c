@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "feeds/feeds.h"
 #include "http/http.h"
+#include "http/time_range.h"
 #include "timeseries/timeseries_priv.h"
 
 #include <stdio.h>
@@ -199,44 +200,95 @@ static void restart_all(struct http_request *r, void *ctx)
     http_respond_ok(r);
 }
 
+/* What selection_read() reads. */
+#define SELECTION_PARAMS                                                                  \
+    {.name = "dataItem",                                                                  \
+     .repeatable = true,                                                                  \
+     .summary = "A data item of the unitop; default, with no token either: all"},         \
+    {                                                                                     \
+        .name = "token", .summary = "Stands for the items given to /timeseries/subscribe" \
+    }
+
+static const struct http_param selection_params[] = {SELECTION_PARAMS, {0}};
+static const struct http_param samples_params[] = {
+    {.name = "dataItem", .required = true, .summary = "A data item of the unitop"},
+    {.name = "limit",
+     .type = HTTP_INTEGER,
+     .otherwise = "5000",
+     .summary = "How many samples at most, the newest; up to 15000"},
+    {.also = http_time_params},
+};
+static const struct http_param recorded_params[] = {
+    SELECTION_PARAMS,
+    {.name = "scanRate",
+     .type = HTTP_INTEGER,
+     .otherwise = "5",
+     .summary = "Taken for compatibility: rows need no expected rate here"},
+    {.name = "scan_rate", .type = HTTP_INTEGER, .alias_of = "scanRate"},
+    {.also = http_time_params},
+};
+
 static const struct http_route routes[] = {
     {.method = "GET",
      .path = "/timeseries/sources",
      .handler = list_sources,
      .access = HTTP_READ,
-     .summary = "Names of the configured sources"},
+     .name = "list_sources",
+     .summary = "Names of the configured sources",
+     .reply = "AvailableSources"},
     {.method = "POST",
      .path = "/timeseries/subscribe",
      .handler = subscribe,
      .access = HTTP_READ,
      .body = HTTP_BODY_JSON,
-     .summary = "A token that stands for a list of data items for an hour"},
+     .name = "subscribe",
+     .summary = "A token that stands for a list of data items for an hour",
+     .request = "UnitopSubscriptionRequest",
+     .reply = "ReferenceToken"},
     {.method = "GET",
      .path = "/timeseries/{unitop}/stream",
      .handler = stream,
      .access = HTTP_READ,
-     .summary = "Samples of a unitop's data items as they come, by SSE"},
+     .name = "stream",
+     .summary = "Samples of a unitop's data items as they come, by SSE",
+     .params = selection_params,
+     .reply = "SubscriptionMessage",
+     .media = HTTP_SSE,
+     .errors = {400, 404, 413}},
     {.method = "GET",
      .path = "/timeseries/{unitop}/samples",
      .handler = timeseries_samples,
      .access = HTTP_READ,
-     .summary = "Stored samples of one data item"},
+     .name = "samples",
+     .summary = "Stored samples of one data item",
+     .params = samples_params,
+     .reply = "SubscriptionMessage",
+     .errors = {400, 404}},
     {.method = "GET",
      .path = "/timeseries/{unitop}/recorded",
      .handler = timeseries_recorded,
      .access = HTTP_READ,
-     .summary = "Stored samples of a unitop aligned on time, as a file"},
+     .name = "recorded",
+     .summary = "Stored samples of a unitop aligned on time, as a file",
+     .params = recorded_params,
+     .media = HTTP_TABLES,
+     .errors = {400, 404, 413, 415}},
     {.method = "POST",
      .path = "/timeseries/admin/manager/restart/{source}",
      .handler = restart,
      .access = HTTP_ADMIN,
-     .summary = "Stop a source's manager and start anew"},
+     .name = "reset_manager",
+     .summary = "Stop a source's manager and start anew",
+     .reply = "Status",
+     .errors = {400}},
     {.method = "GET",
      .path = "/timeseries/admin/manager/restart",
      .handler = restart_all,
      .access = HTTP_ADMIN,
      .changes_state = true,
-     .summary = "Restart the manager of every source"},
+     .name = "reset_managers",
+     .summary = "Restart the manager of every source",
+     .reply = "Status"},
 };
 
 int timeseries_add_routes(struct timeseries *ts, struct http_server *server, struct error *err)

@@ -192,28 +192,58 @@ static void search_unitops(struct http_request *r, void *ctx)
     buf_release(&s.out);
 }
 
+static const struct http_param map_params[] = {
+    {.name = "mapSubscriptions",
+     .type = HTTP_BOOLEAN,
+     .otherwise = "false",
+     .summary = "Give subscriptions as their source completes them, defaults filled in"},
+    {0},
+};
+static const struct http_param search_params[] = {
+    {.name = "q",
+     .type = HTTP_JSON,
+     .required = true,
+     .summary = "Mongo-style filter, a JSON object"},
+    {.also = map_params},
+};
+
 static const struct http_route routes[] = {
     {.method = "GET",
      .path = "/unitops/search/{unitop}",
      .handler = get_unitop,
      .access = HTTP_READ,
-     .summary = "One unitop"},
+     .name = "get_unitop",
+     .summary = "One unitop",
+     .params = map_params,
+     .reply = "UnitOpDocument",
+     .errors = {404}},
     {.method = "GET",
      .path = "/unitops/search",
      .handler = search_unitops,
      .access = HTTP_READ,
-     .summary = "Unitops that match a Mongo-style filter"},
+     .name = "search_unitops",
+     .summary = "Unitops that match a Mongo-style filter",
+     .params = search_params,
+     .reply = "UnitOpQueryResult",
+     .errors = {400, 404}},
     {.method = "GET", /* what the existing client sends */
      .path = "/timeseries/unitop/search",
      .handler = search_unitops,
      .access = HTTP_READ,
-     .summary = "Unitops that match a Mongo-style filter"},
+     .name = "search_unitops",
+     .summary = "Unitops that match a Mongo-style filter",
+     .params = search_params,
+     .reply = "UnitOpQueryResult",
+     .errors = {400, 404}},
     {.method = "POST",
      .path = "/unitops/save",
      .handler = save_unitop,
      .access = HTTP_WRITE,
      .body = HTTP_BODY_JSON,
-     .summary = "Create or change a unitop"},
+     .name = "save_unitop",
+     .summary = "Create or change a unitop",
+     .request = "UnitOp",
+     .reply = "Status"},
 };
 
 int unitops_add_routes(struct unitops *u, struct http_server *server, struct error *err)

@@ -47,7 +47,9 @@ static const struct http_route routes[] = {
      .path = "/users/whoami",
      .handler = whoami,
      .access = HTTP_USER,
-     .summary = "The user the server takes you for"},
+     .name = "whoami",
+     .summary = "The user the server takes you for",
+     .reply = "BaseUser"},
 };
 
 int users_add_routes(struct http_server *server, struct error *err)

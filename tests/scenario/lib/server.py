@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -97,6 +98,7 @@ class Server:
 
     def stop(self, seconds=10.0):
         """SIGTERM, and the exit code."""
+        self._insist_on_declared()
         self.process.send_signal(signal.SIGTERM)
         try:
             code = self.process.wait(seconds * PATIENCE)
@@ -109,17 +111,27 @@ class Server:
     def __enter__(self):
         return self
 
+    def _insist_on_declared(self):
+        """Every parameter and status that a route used stands in its row (core/http/route.h)."""
+        undeclared = re.search(r'"[^"]*, which it does not declare[^"]*"', self._whole_log())
+        assert not undeclared, undeclared.group()
+
     def __exit__(self, kind, error, trace):
         if self.process is not None:
             self.kill()
         if error is not None:
             print(f"--- log of the server ---\n{self.log()}", file=sys.stderr)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            self._insist_on_declared()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self):
         """What it wrote so far, the last 20 KB."""
-        text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
-        return text[-20000:]
+        return self._whole_log()[-20000:]
+
+    def _whole_log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     # --- requests ---
 

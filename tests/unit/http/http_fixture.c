@@ -188,6 +188,35 @@ static void on_whoami(struct http_request *r, void *ctx)
     respond_text(r, http_user(r) ? http_user(r)->name : "nobody");
 }
 
+static const struct http_param query_params[] = {
+    {.name = "limit", .type = HTTP_INTEGER},
+    {.name = "map", .type = HTTP_BOOLEAN},
+    {.name = "startTime", .type = HTTP_TIME},
+    {.name = "start_time", .type = HTTP_TIME, .alias_of = "startTime"},
+    {.name = "item", .repeatable = true},
+    {0},
+};
+static const struct http_param form_params[] = {{.name = "username", .where = HTTP_FORM}, {0}};
+static const struct http_param error_params[] = {{.name = "code", .type = HTTP_INTEGER}, {0}};
+static const struct http_param big_params[] = {{.name = "bytes", .type = HTTP_INTEGER}, {0}};
+static const struct http_param download_params[] = {
+    {.name = "broken"},
+    {.name = "rows", .type = HTTP_INTEGER},
+    {0},
+};
+/* Does what its row does not say. */
+static void on_undeclared(struct http_request *r, void *ctx)
+{
+    (void)ctx;
+    if (http_query(r, "secret"))
+        http_query_int(r, "limit", 1);
+    if (http_query_at(r, "limit", 1))
+        http_respond_detail(r, 418, "teapot");
+    else
+        http_respond_ok(r);
+}
+static const struct http_param undeclared_params[] = {{.name = "limit"}, {0}};
+
 static const char *const event_members[] = {"payload", NULL};
 
 static const struct http_route routes[] = {
@@ -197,7 +226,7 @@ static const struct http_route routes[] = {
     {.method = "POST", .path = "/things/{name}", .handler = on_thing},
     {.method = "GET", .path = "/things/special", .handler = on_special},
     {.method = "GET", .path = "/deep/{a}/and/{b}", .handler = on_deep},
-    {.method = "GET", .path = "/query", .handler = on_query},
+    {.method = "GET", .path = "/query", .handler = on_query, .params = query_params},
     {.method = "POST",
      .path = "/events",
      .handler = on_event,
@@ -209,13 +238,22 @@ static const struct http_route routes[] = {
      .body = HTTP_BODY_JSON,
      .max_body = 100},
     {.method = "POST", .path = "/list", .handler = on_list, .body = HTTP_BODY_JSON},
-    {.method = "POST", .path = "/form", .handler = on_form, .body = HTTP_BODY_FORM},
-    {.method = "GET", .path = "/error", .handler = on_error},
+    {.method = "POST",
+     .path = "/form",
+     .handler = on_form,
+     .body = HTTP_BODY_FORM,
+     .params = form_params},
+    {.method = "GET",
+     .path = "/error",
+     .handler = on_error,
+     .params = error_params,
+     .errors = {400, 404, 409}},
+    {.method = "GET", .path = "/undeclared", .handler = on_undeclared, .params = undeclared_params},
     {.method = "GET", .path = "/silent", .handler = on_silent},
     {.method = "GET", .path = "/twice", .handler = on_twice},
     {.method = "GET", .path = "/header", .handler = on_header},
-    {.method = "GET", .path = "/big", .handler = on_big},
-    {.method = "GET", .path = "/download", .handler = on_download},
+    {.method = "GET", .path = "/big", .handler = on_big, .params = big_params},
+    {.method = "GET", .path = "/download", .handler = on_download, .params = download_params},
     {.method = "GET", .path = "/wait", .handler = on_wait},
     {.method = "GET", .path = "/restart", .handler = on_ok, .changes_state = true},
     {.method = "GET", .path = "/whoami", .handler = on_whoami, .access = HTTP_USER},
