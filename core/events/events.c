@@ -60,7 +60,7 @@ int events_new(const struct events_options *options, struct events **ret, struct
 void events_stop(struct events *e)
 {
     if (e)
-        feeds_end_all(e->feeds, "The server is stopping.");
+        feeds_end_all(e->feeds, STREAM_END_STOPPING, "The server is stopping.");
 }
 
 void events_free(struct events *e)

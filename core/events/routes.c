@@ -126,8 +126,9 @@ static void stream(struct http_request *r, void *ctx)
     if (http_respond_if_invalid(r) || !topic_exists(e, r, topic))
         return;
     const char *keys[] = {key};
+    struct feed_wish wish = {.protocol = STREAM_SSE, .keys = keys, .n_keys = 1};
     bool used;
-    if (feeds_stream_sse(e->feeds, r, keys, 1, NULL, &used, &err))
+    if (feeds_stream(e->feeds, r, &wish, &used, &err))
         log_info(logger, "no stream of '%s': %s", key, err.message);
 }
 
@@ -243,7 +244,7 @@ static void recorded(struct http_request *r, void *ctx)
 static void restart(struct http_request *r, void *ctx)
 {
     struct events *e = ctx;
-    feeds_end_all(e->feeds, "The event manager was restarted.");
+    feeds_end_all(e->feeds, STREAM_END_STOPPING, "The event manager was restarted.");
     http_respond_ok(r);
 }
 

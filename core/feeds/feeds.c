@@ -177,8 +177,8 @@ static struct feed *join_locked(struct feeds *f, const struct buf *id)
 }
 
 /* Make the feed of `id`, holding one stream for the caller; bound at the broker on return. */
-static int bind_feed(struct feeds *f, struct buf *id, const char *const *keys, size_t n_keys,
-                     void *tag, struct feed **ret, struct error *err)
+static int bind_feed(struct feeds *f, struct buf *id, const struct feed_wish *wish,
+                     struct feed **ret, struct error *err)
 {
     struct feed *feed = calloc(1, sizeof *feed);
     if (feed)
@@ -189,8 +189,8 @@ static int bind_feed(struct feeds *f, struct buf *id, const char *const *keys, s
         return error_set(err, ERR_NOMEM, "out of memory");
     }
     feed->owner = f;
-    feed->tag = tag;
-    feed->n_keys = n_keys;
+    feed->tag = wish->tag;
+    feed->n_keys = wish->n_keys;
     feed->streams = 1;
     feed->binding = true;
     feed->id = buf_take(id, &feed->id_len);
@@ -203,8 +203,8 @@ static int bind_feed(struct feeds *f, struct buf *id, const char *const *keys, s
     f->live++;
     pthread_mutex_unlock(&f->lock);
 
-    rc = broker_subscribe(f->options.broker, f->options.exchange, keys, n_keys, sink, feed,
-                          &feed->subscription, err);
+    rc = broker_subscribe(f->options.broker, f->options.exchange, wish->keys, wish->n_keys, sink,
+                          feed, &feed->subscription, err);
     pthread_mutex_lock(&f->lock);
     feed->binding = false;
     if (rc) {
@@ -230,13 +230,13 @@ static int admit_locked(struct feeds *f, struct error *err)
     return 0;
 }
 
-int feeds_stream_sse(struct feeds *f, struct http_request *r, const char *const *keys,
-                     size_t n_keys, void *tag, bool *ret_used, struct error *err)
+int feeds_stream(struct feeds *f, struct http_request *r, const struct feed_wish *wish,
+                 bool *ret_used, struct error *err)
 {
     AUTO(buf) id = BUF_INIT(SIZE_MAX / 2);
     struct feed *feed = NULL;
     *ret_used = false;
-    int rc = make_id(keys, n_keys, &id);
+    int rc = make_id(wish->keys, wish->n_keys, &id);
     if (rc) {
         error_set(err, rc, "out of memory");
         http_respond_error(r, err);
@@ -249,7 +249,7 @@ int feeds_stream_sse(struct feeds *f, struct http_request *r, const char *const 
     if (rc || feed) {
         pthread_mutex_unlock(&f->lock);
     } else {
-        rc = bind_feed(f, &id, keys, n_keys, tag, &feed, err); /* unlocks */
+        rc = bind_feed(f, &id, wish, &feed, err); /* unlocks */
         *ret_used = rc == 0;
         if (rc) {
             pthread_mutex_lock(&f->lock);
@@ -262,7 +262,7 @@ int feeds_stream_sse(struct feeds *f, struct http_request *r, const char *const 
         return rc;
     }
     /* From here on stream_ended() gives the stream back, also when it could not begin. */
-    return stream_begin_sse(r, feed->channel, stream_ended, feed, err);
+    return stream_begin(r, feed->channel, wish->protocol, stream_ended, feed, err);
 }
 
 /* Call `each` with the lock held for every feed that takes streams. */
@@ -280,6 +280,7 @@ struct selection {
     const char *event; /* NULL: end */
     const char *text;
     size_t len;
+    enum stream_end code;
 };
 
 static void apply_selection(struct feed *feed, void *ctx)
@@ -293,25 +294,26 @@ static void apply_selection(struct feed *feed, void *ctx)
     }
     /* Ended feeds leave the map at once: whoever comes now starts a new one. */
     map_remove(&feed->owner->feeds, feed->id, feed->id_len);
-    channel_end(feed->channel, s->text);
+    channel_end(feed->channel, s->code, s->text);
 }
 
-void feeds_end_where(struct feeds *f, feed_affected_fn *affected, void *ctx, const char *reason)
+void feeds_end_where(struct feeds *f, feed_affected_fn *affected, void *ctx, enum stream_end code,
+                     const char *reason)
 {
-    struct selection s = {.affected = affected, .ctx = ctx, .text = reason};
+    struct selection s = {.affected = affected, .ctx = ctx, .text = reason, .code = code};
     for_each_feed(f, apply_selection, &s);
 }
 
 void feeds_notice_where(struct feeds *f, feed_affected_fn *affected, void *ctx, const char *event,
                         const char *json, size_t len)
 {
-    struct selection s = {affected, ctx, event, json, len};
+    struct selection s = {affected, ctx, event, json, len, 0};
     for_each_feed(f, apply_selection, &s);
 }
 
-void feeds_end_all(struct feeds *f, const char *reason)
+void feeds_end_all(struct feeds *f, enum stream_end code, const char *reason)
 {
-    feeds_end_where(f, NULL, NULL, reason);
+    feeds_end_where(f, NULL, NULL, code, reason);
     pthread_mutex_lock(&f->lock);
     int64_t deadline_ms = time_monotonic_ms() + END_WAIT_MS;
     while (f->live > 0 && cond_wait_until(&f->changed, &f->lock, deadline_ms))

@@ -32,18 +32,26 @@ struct feeds_options {
 
 int feeds_new(const struct feeds_options *options, struct feeds **ret, struct error *err);
 /* End every stream with `reason`, wait until their feeds are closed.  The object stays usable. */
-void feeds_end_all(struct feeds *f, const char *reason);
+void feeds_end_all(struct feeds *f, enum stream_end code, const char *reason);
 void feeds_free(struct feeds *f); /* after the streamer has stopped */
 
-/* Answer `r` with the SSE stream of a key set (any order, no duplicates).  `tag` belongs to the feed
- * once it is made: *ret_used is false when an equal feed was there already (or on failure) and the
- * tag stays the caller's.  Every failure is answered here too.  [worker] */
-int feeds_stream_sse(struct feeds *f, struct http_request *r, const char *const *keys,
-                     size_t n_keys, void *tag, bool *ret_used, struct error *err);
+/* What a request wants to follow, and how. */
+struct feed_wish {
+    enum stream_protocol protocol;
+    const char *const *keys; /* in any order, no duplicates */
+    size_t n_keys;
+    void *tag;
+};
+/* Answer `r` with the stream of a key set.  `tag` belongs to the feed once it is made: *ret_used is
+ * false when an equal feed was there already (or on failure) and the tag stays the caller's.  Every
+ * failure is answered here too.  [worker] */
+int feeds_stream(struct feeds *f, struct http_request *r, const struct feed_wish *wish,
+                 bool *ret_used, struct error *err);
 
 /* End the streams of every feed for which `affected` says so (given the feed's tag). */
 typedef bool feed_affected_fn(void *ctx, void *tag);
-void feeds_end_where(struct feeds *f, feed_affected_fn *affected, void *ctx, const char *reason);
+void feeds_end_where(struct feeds *f, feed_affected_fn *affected, void *ctx, enum stream_end code,
+                     const char *reason);
 /* Send a named notice to them instead. */
 void feeds_notice_where(struct feeds *f, feed_affected_fn *affected, void *ctx, const char *event,
                         const char *json, size_t len);

@@ -54,6 +54,12 @@ void notice_unref(struct notice *n)
         free(n);
 }
 
+struct iovec notice_frame(struct notice *n, enum message_frame_kind form)
+{
+    return form == MESSAGE_SSE ? (struct iovec){n->data, n->len}
+                               : (struct iovec){n->data + n->plain_offset, n->plain_len};
+}
+
 /* --- the log --- */
 
 static size_t entry_bytes(const struct entry *e)
@@ -144,25 +150,10 @@ void lane_take_inbox(struct lane *lane)
 {
     struct channel *c = lane->channel;
     pthread_mutex_lock(&c->lock);
-    uint64_t first = lane->log.head;
     log_take(&lane->log, &lane->inbox, &c->options);
     if (c->final && !lane->final)
         lane->final = notice_ref(c->final);
     pthread_mutex_unlock(&c->lock);
-
-    if (first < lane->log.base)
-        first = lane->log.base;
-    for (; first < lane->log.head; first++) {
-        struct entry *e = log_at(&lane->log, first);
-        if (e->message) {
-            struct message_frame frame = message_frame(e->message, MESSAGE_SSE);
-            /* sendmsg() only reads, but struct iovec knows no const. */
-            memcpy(&e->frame.iov_base, &frame.data, sizeof frame.data);
-            e->frame.iov_len = frame.len;
-        } else {
-            e->frame = (struct iovec){e->notice->data, e->notice->len};
-        }
-    }
 }
 
 void lane_trim(struct lane *lane)
@@ -282,10 +273,11 @@ void channel_notice(struct channel *c, const char *event, const char *json, size
     notice_unref(n);
 }
 
-struct notice *notice_new_end(const char *reason)
+struct notice *notice_new_end(enum stream_end code, const char *reason)
 {
     struct buf json = BUF_INIT(END_REASON_MAX);
     struct notice *n = NULL;
+    (void)code;
     buf_append_lit(&json, "{\"reason\":");
     json_write_string(&json, reason, strlen(reason));
     if (buf_append_lit(&json, "}") == 0)
@@ -294,10 +286,10 @@ struct notice *notice_new_end(const char *reason)
     return n;
 }
 
-void channel_end(struct channel *c, const char *reason)
+void channel_end(struct channel *c, enum stream_end code, const char *reason)
 {
     uint64_t wake = 0;
-    struct notice *end = notice_new_end(reason);
+    struct notice *end = notice_new_end(code, reason);
     if (!end) /* no memory for the reason: end without it */
         end = notice_ref(c->streamer->slow);
     pthread_mutex_lock(&c->lock);

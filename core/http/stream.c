@@ -131,8 +131,15 @@ static int begin_adopted(struct http_request *r, struct stream *s, int fd, struc
     return 0;
 }
 
-int stream_begin_sse(struct http_request *r, struct channel *c, stream_end_fn *on_end, void *ctx,
-                     struct error *err)
+/* The form in which `r` takes a stream of `protocol`. */
+static enum message_frame_kind form_of(const struct http_request *r, enum stream_protocol protocol)
+{
+    (void)protocol;
+    return r->http10 ? MESSAGE_SSE_UNCHUNKED : MESSAGE_SSE;
+}
+
+int stream_begin(struct http_request *r, struct channel *c, enum stream_protocol protocol,
+                 stream_end_fn *on_end, void *ctx, struct error *err)
 {
     struct error own = ERROR_INIT;
     struct stream *s = NULL;
@@ -144,7 +151,7 @@ int stream_begin_sse(struct http_request *r, struct channel *c, stream_end_fn *o
         goto out;
     }
     if (!rc)
-        rc = stream_new(c, !r->http10, on_end, ctx, &s, err);
+        rc = stream_new(c, form_of(r, protocol), on_end, ctx, &s, err);
     if (!rc && fd >= 0)
         rc = begin_adopted(r, s, fd, err);
     if (!rc && fd < 0)

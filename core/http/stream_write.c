@@ -78,8 +78,7 @@ static enum stream_progress send_notice(struct stream *s, struct notice *n,
                                         struct pump_stats *stats, int64_t now_ms)
 {
     s->notice = n;
-    s->rest = s->flags & STREAM_CHUNKED ? (struct iovec){n->data, n->len}
-                                        : (struct iovec){n->data + n->plain_offset, n->plain_len};
+    s->rest = notice_frame(n, s->form);
     return send_rest(s, stats, now_ms);
 }
 
@@ -95,25 +94,24 @@ static struct iovec unchunk(struct iovec chunk)
     return (struct iovec){line_end + 1, chunk.iov_len - head - strlen("\r\n")};
 }
 
-static struct iovec entry_frame(const struct entry *e, bool chunked)
+static struct iovec entry_frame(const struct entry *e, enum message_frame_kind form)
 {
-    if (chunked)
-        return e->frame;
     if (e->notice)
-        return (struct iovec){e->notice->data + e->notice->plain_offset, e->notice->plain_len};
-    return unchunk(e->frame);
+        return notice_frame(e->notice, form);
+    struct message_frame frame = message_frame(e->message, form);
+    /* sendmsg() only reads, but struct iovec knows no const. */
+    return (struct iovec){(void *)(uintptr_t)frame.data, frame.len};
 }
 
 static void gather(struct frame_run *run, const struct stream *s)
 {
     const struct lane *lane = s->lane;
-    bool chunked = s->flags & STREAM_CHUNKED;
-    if (run->lane == lane && run->from == s->cursor && run->chunked == chunked)
+    if (run->lane == lane && run->from == s->cursor && run->form == s->form)
         return;
-    *run = (struct frame_run){.lane = lane, .from = s->cursor, .chunked = chunked};
+    *run = (struct frame_run){.lane = lane, .from = s->cursor, .form = s->form};
     uint64_t left = lane->log.head - s->cursor;
     for (; run->n < RUN_FRAMES && run->n < left; run->n++) {
-        run->frames[run->n] = entry_frame(log_at(&lane->log, s->cursor + run->n), chunked);
+        run->frames[run->n] = entry_frame(log_at(&lane->log, s->cursor + run->n), s->form);
         run->bytes += run->frames[run->n].iov_len;
     }
 }
@@ -216,6 +214,6 @@ enum stream_progress stream_write(struct stream *s, struct frame_run *run, struc
 enum stream_progress stream_ping(struct stream *s, struct pump_stats *stats, int64_t now_ms)
 {
     struct iovec ping = {ping_chunk, sizeof ping_chunk - 1};
-    s->rest = s->flags & STREAM_CHUNKED ? ping : unchunk(ping);
+    s->rest = s->form == MESSAGE_SSE ? ping : unchunk(ping);
     return send_rest(s, stats, now_ms);
 }

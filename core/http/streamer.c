@@ -11,7 +11,7 @@
 
 /* --- streams --- */
 
-int stream_new(struct channel *c, bool chunked, stream_end_fn *on_end, void *ctx,
+int stream_new(struct channel *c, enum message_frame_kind form, stream_end_fn *on_end, void *ctx,
                struct stream **ret, struct error *err)
 {
     struct streamer *streamer = c->streamer;
@@ -23,7 +23,7 @@ int stream_new(struct channel *c, bool chunked, stream_end_fn *on_end, void *ctx
     size_t number = atomic_fetch_add_explicit(&streamer->next_pump, 1, memory_order_relaxed);
     s->lane = &c->lanes[number % c->n_lanes];
     s->fd = -1;
-    s->flags = chunked ? STREAM_CHUNKED : 0;
+    s->form = form;
     s->on_end = on_end;
     s->ctx = ctx;
     s->created_us = time_now_us();
@@ -95,7 +95,7 @@ int streamer_create(size_t n_pumps, int64_t heartbeat_ms, struct streamer **ret,
     link_init(&s->channels);
     s->heartbeat_ms = heartbeat_ms;
     s->tested_fd = s->released_fd = -1;
-    s->slow = notice_new_end("too slow");
+    s->slow = notice_new_end(STREAM_END_LATER, "too slow");
     s->pumps = calloc(n_pumps, sizeof *s->pumps);
     s->dummy_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int rc = 0;
@@ -129,7 +129,8 @@ void streamer_stop(struct streamer *s, int64_t timeout_ms)
     bool stopped = s->stopped;
     s->stopped = true;
     for (struct link *l = s->channels.next; l != &s->channels && !stopped; l = l->next)
-        channel_end(LINK_OWNER(l, struct channel, registered), "the server is stopping");
+        channel_end(LINK_OWNER(l, struct channel, registered), STREAM_END_STOPPING,
+                    "the server is stopping");
     while (atomic_load(&s->streams) > 0 && !stopped &&
            cond_wait_until(&s->stream_gone, &s->lock, deadline)) {}
     pthread_mutex_unlock(&s->lock);

@@ -36,19 +36,29 @@ void channel_publish(struct channel *c, struct message *m);
 /* A notice to every stream: a named SSE event (`gap`, `stale`) with JSON data, in order with the
  * messages.  Without memory it is lost.  [as channel_publish()] */
 void channel_notice(struct channel *c, const char *event, const char *json, size_t len);
+/* Why a channel ends, in the numbers of WebSocket close frames (RFC 6455, 7.4.1). */
+enum stream_end {
+    STREAM_END_NORMAL = 1000,
+    STREAM_END_STOPPING = 1001, /* the server or a manager stops or restarts */
+    STREAM_END_POLICY = 1008,   /* no longer allowed */
+    STREAM_END_LOST = 1011,     /* the source is lost, or an error inside */
+    STREAM_END_LATER = 1013,    /* too slow, or a limit: come again later */
+};
 /* Tell every stream `end` with {"reason": …} and close it once flushed; later streams end at once.
  * What is published afterwards is ignored.  [any] */
-void channel_end(struct channel *c, const char *reason);
+void channel_end(struct channel *c, enum stream_end code, const char *reason);
 
-/* Turn the request into an SSE stream of `c`, from the next published message on: sends the head,
+enum stream_protocol { STREAM_SSE };
+
+/* Turn the request into a stream of `c`, from the next published message on: sends the head,
  * adopts the socket, returns; the worker is free.  This answers the request, also on failure
  * (ERR_LIMIT, no descriptor or worker left, or ERR_UNAVAILABLE, stopping: 503; ERR_INVALID, a body:
  * 400; ERR_CLOSED: the client is gone).  `on_end` (may be NULL) runs exactly once, with no lock of
  * the streamer held: on a streamer thread when the stream is gone, or on this one before a failure
  * is returned (or 0, for HEAD).  It must not block.  [worker] */
 typedef void stream_end_fn(void *ctx);
-int stream_begin_sse(struct http_request *r, struct channel *c, stream_end_fn *on_end, void *ctx,
-                     struct error *err);
+int stream_begin(struct http_request *r, struct channel *c, enum stream_protocol protocol,
+                 stream_end_fn *on_end, void *ctx, struct error *err);
 
 /* --- queries [any] --- */
 struct channel_stats {

@@ -83,16 +83,18 @@ struct notice {
 /* One SSE event, or with `event` NULL the comment `text`.  `last` adds the terminating chunk.  NULL:
  * out of memory.  [any] */
 struct notice *notice_new(const char *event, const char *text, size_t len, bool last);
-struct notice *notice_new_end(const char *reason); /* the event `end`, and the last chunk */
+/* The event `end` and the last chunk. */
+struct notice *notice_new_end(enum stream_end code, const char *reason);
 struct notice *notice_ref(struct notice *n);
 void notice_unref(struct notice *n); /* NULL is fine */
+/* Its bytes for streams of a form. */
+struct iovec notice_frame(struct notice *n, enum message_frame_kind form);
 
 /* --- the log: entries by absolute position, bounded --- */
 
 struct entry { /* a message or a notice */
     struct message *message;
     struct notice *notice;
-    struct iovec frame; /* as a chunk; set when the pump has taken it */
 };
 
 struct log {
@@ -175,7 +177,6 @@ void lane_trim(struct lane *lane);
 enum { STREAMER_PUMPS_MAX = 64 }; /* lanes of a channel fit a bit map */
 
 enum {
-    STREAM_CHUNKED = 1u << 0,
     STREAM_BLOCKED = 1u << 1, /* waits for EPOLLOUT */
     STREAM_LAST = 1u << 2,    /* its last notice is being sent */
 };
@@ -198,13 +199,14 @@ struct stream {
     void *ctx;
     int fd; /* owned */
     unsigned flags;
-    int64_t created_us;         /* const */
-    _Atomic uint64_t delivered; /* atomic, written by the pump */
+    enum message_frame_kind form; /* const: what it is sent */
+    int64_t created_us;           /* const */
+    _Atomic uint64_t delivered;   /* atomic, written by the pump */
 };
 
 /* A stream of `c` from the next message on; nothing is written before stream_run().  ERR_UNAVAILABLE:
  * the streamer stops; ERR_NOMEM.  [any] */
-int stream_new(struct channel *c, bool chunked, stream_end_fn *on_end, void *ctx,
+int stream_new(struct channel *c, enum message_frame_kind form, stream_end_fn *on_end, void *ctx,
                struct stream **ret, struct error *err);
 /* Hand over the stream and `fd`, a connected non-blocking socket.  If the streamer has stopped
  * meanwhile, both are gone when it returns.  [any] */
@@ -257,7 +259,7 @@ enum { RUN_FRAMES = 64 };
 struct frame_run {
     const struct lane *lane; /* NULL: nothing gathered */
     uint64_t from;
-    bool chunked;
+    enum message_frame_kind form;
     size_t n, bytes;
     struct iovec frames[RUN_FRAMES];
 };

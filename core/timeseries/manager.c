@@ -90,7 +90,8 @@ void manager_close(struct manager *m)
     pthread_mutex_unlock(&m->lock);
     if (again)
         return;
-    feeds_end_where(m->source->owner->feeds, hold_of_manager, m, "The source was stopped.");
+    feeds_end_where(m->source->owner->feeds, hold_of_manager, m, STREAM_END_STOPPING,
+                    "The source was stopped.");
     pthread_join(m->control_thread, NULL);
     pthread_mutex_lock(&m->control);
     struct integration *in = m->integration;

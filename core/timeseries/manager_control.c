@@ -200,7 +200,7 @@ static void give_up(struct manager *m, struct manager_entry *e, const struct err
 {
     if (e->users) {
         struct series_set set = {&e->series, 1};
-        feeds_end_where(m->source->owner->feeds, hold_wants, &set, why->message);
+        feeds_end_where(m->source->owner->feeds, hold_wants, &set, STREAM_END_LOST, why->message);
     }
     if (e->recorded && !e->reported) {
         log_warning(logger, "source '%s': %s cannot be recorded now: %s", m->source->name,

@@ -158,7 +158,9 @@ static void stream(struct http_request *r, void *ctx)
         goto out;
     }
     count_subscriber(hold);
-    if (feeds_stream_sse(ts->feeds, r, keys, gather_keys(hold, keys), hold, &used, &err))
+    struct feed_wish wish = {.protocol = STREAM_SSE, .keys = keys, .tag = hold};
+    wish.n_keys = gather_keys(hold, keys);
+    if (feeds_stream(ts->feeds, r, &wish, &used, &err))
         log_info(logger, "no stream of unitop '%s': %s", http_path_param(r, "unitop"), err.message);
     if (!used)
         hold_release(hold); /* an equal feed, which holds the same, was there already */

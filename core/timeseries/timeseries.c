@@ -81,7 +81,7 @@ void timeseries_stop(struct timeseries *ts)
     if (!ts || atomic_exchange(&ts->stopping, true))
         return;
     timeseries_close_sources(ts);
-    feeds_end_all(ts->feeds, "The server is stopping.");
+    feeds_end_all(ts->feeds, STREAM_END_STOPPING, "The server is stopping.");
 }
 
 void timeseries_free(struct timeseries *ts)

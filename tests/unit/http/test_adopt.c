@@ -38,7 +38,7 @@ static void on_stream(struct http_request *r, void *ctx)
 {
     struct error err = ERROR_INIT;
     (void)ctx;
-    stream_begin_sse(r, channel, count_end, NULL, &err);
+    stream_begin(r, channel, STREAM_SSE, count_end, NULL, &err);
 }
 
 static void on_plain(struct http_request *r, void *ctx)
@@ -62,6 +62,7 @@ static void start(const char *listen)
                                    .allow_origins = origins,
                                    .n_allow_origins = 1};
     message_set_encoder(MESSAGE_SSE, sse_encode_chunk);
+    message_set_encoder(MESSAGE_SSE_UNCHUNKED, sse_encode_plain);
     cr_assert_eq(http_server_new(&options, &server, &err), 0, "%s", err.message);
     cr_assert_eq(http_server_add_routes(server, routes, sizeof routes / sizeof *routes, NULL, &err),
                  0, "%s", err.message);
@@ -252,7 +253,7 @@ Test(adopt, http_1_0_gets_an_unchunked_stream)
     cr_assert(strstr(head, "\r\nconnection: close\r\n"));
     publish("{\"n\":1}");
     cr_assert_str_eq(read_until(fd, "\r\n\r\n"), "data: {\"n\":1}\r\n\r\n");
-    channel_end(channel, "over");
+    channel_end(channel, STREAM_END_NORMAL, "over");
     cr_assert_str_eq(read_until(fd, "\r\n\r\n"),
                      "event: end\r\ndata: {\"reason\":\"over\"}\r\n\r\n");
     cr_assert(is_closed(fd));
@@ -405,7 +406,7 @@ Test(adopt, without_adoption_streams_park_half_of_the_workers)
     publish("{\"n\":1}");
     for (int i = 0; i < PARKED; i++)
         expect_event(fds[i], "{\"n\":1}");
-    channel_end(channel, "over");
+    channel_end(channel, STREAM_END_NORMAL, "over");
     for (int i = 0; i < PARKED; i++) {
         read_until(fds[i], "\"over\"}\r\n\r\n\r\n0\r\n\r\n");
         cr_assert(is_closed(fds[i]));

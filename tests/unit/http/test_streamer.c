@@ -34,6 +34,7 @@ static struct streamer *start(size_t pumps, int64_t heartbeat_ms)
     struct streamer *s = NULL;
     struct error err = ERROR_INIT;
     message_set_encoder(MESSAGE_SSE, sse_encode_chunk);
+    message_set_encoder(MESSAGE_SSE_UNCHUNKED, sse_encode_plain);
     cr_assert_eq(streamer_create(pumps, heartbeat_ms, &s, &err), 0, "%s", err.message);
     return s;
 }
@@ -61,7 +62,9 @@ static int open_pair(struct channel *c, bool chunked, int send_buffer)
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     if (send_buffer)
         setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
-    cr_assert_eq(stream_new(c, chunked, count_end, NULL, &s, &err), 0, "%s", err.message);
+    cr_assert_eq(
+        stream_new(c, chunked ? MESSAGE_SSE : MESSAGE_SSE_UNCHUNKED, count_end, NULL, &s, &err), 0,
+        "%s", err.message);
     stream_run(s, pair[0]);
     return pair[1];
 }
@@ -231,7 +234,7 @@ Test(streamer, notices_keep_their_place)
     publish_number(c, 1);
     channel_notice(c, "gap", "{\"from\":1}", 10);
     publish_number(c, 2);
-    channel_end(c, "it is \"over\"");
+    channel_end(c, STREAM_END_NORMAL, "it is \"over\"");
     publish_number(c, 3); /* ignored */
     struct client *both[] = {k, old};
     for (int i = 0; i < 2; i++) {
@@ -255,8 +258,8 @@ Test(streamer, stream_of_an_ended_channel_ends_at_once)
 {
     struct streamer *s = start(1, SLOW_HEARTBEAT);
     struct channel *c = channel_new(s, NULL);
-    channel_end(c, "over");
-    channel_end(c, "twice");
+    channel_end(c, STREAM_END_NORMAL, "over");
+    channel_end(c, STREAM_END_NORMAL, "twice");
     struct client *k = client_new(c, true, 0);
     expect(k, "event: end\r\ndata: {\"reason\":\"over\"}\r\n\r\n");
     expect(k, "");
@@ -461,7 +464,7 @@ Test(streamer, thousand_streams_on_several_pumps)
     cr_assert_eq(streams_of(c), STREAMS);
     for (int n = 0; n < MESSAGES; n++)
         publish_number(c, n);
-    channel_end(c, "done");
+    channel_end(c, STREAM_END_NORMAL, "done");
     static struct client k;
     for (int i = 0; i < STREAMS; i++) {
         k = (struct client){.fd = fds[i]};
@@ -523,7 +526,7 @@ Test(streamer, stop_tells_every_stream_and_does_not_wait_for_a_dead_one)
     expect(k, "");
     cr_assert_null(next_event(k));
     struct stream *none = NULL;
-    cr_assert_eq(stream_new(c, true, NULL, NULL, &none, NULL), ERR_UNAVAILABLE);
+    cr_assert_eq(stream_new(c, MESSAGE_SSE, NULL, NULL, &none, NULL), ERR_UNAVAILABLE);
     client_free(k);
     client_free(dead);
     channel_unref(c);
