@@ -17,4 +17,9 @@ void *module_symbol(const struct module *m, const char *name);
 
 void module_close(struct module *m); /* NULL is fine.  [control] */
 
+/* Open one of our own back ends, `backends/<name>.so` beside or above the folder of this library, and
+ * find its symbol.  It stays open for the life of the process.  ERR_UNSUPPORTED: this installation
+ * lacks it, and where it was looked for.  [control] */
+int module_open_back_end(const char *name, const char *symbol, const void **ret, struct error *err);
+
 #endif

@@ -1,5 +1,6 @@
 #include "broker/broker.h"
 
+#include "base/module.h"
 #include "broker/broker_priv.h"
 
 #include <stdlib.h>
@@ -7,20 +8,34 @@
 
 enum { KEY_MAX = 255 };
 
-static const struct broker_ops *const back_ends[] = {&broker_memory_ops};
-
 /* --- life cycle --- */
+
+static int find_back_end(const char *uri, const struct broker_ops **ret, struct error *err)
+{
+    const void *symbol = NULL;
+    if (strncmp(uri, broker_memory_ops.scheme, strlen(broker_memory_ops.scheme)) == 0) {
+        *ret = &broker_memory_ops;
+        return 0;
+    }
+    if (strncmp(uri, "amqp://", 7) != 0 && strncmp(uri, "amqps://", 8) != 0)
+        /* Only the scheme: what follows may hold a password. */
+        return error_set(err, ERR_UNSUPPORTED,
+                         "broker '%.*s:...': neither 'memory:' nor 'amqp(s)://...'",
+                         (int)strcspn(uri, ":"), uri);
+    int rc = module_open_back_end("rabbitmq", "broker_rabbitmq_ops", &symbol, err);
+    if (!rc)
+        *ret = symbol;
+    return rc;
+}
 
 int broker_open(const struct broker_options *options, struct broker **ret, struct error *err)
 {
-    const char *uri = options->uri ? options->uri : broker_memory_ops.scheme;
-    for (size_t i = 0; i < sizeof back_ends / sizeof *back_ends; i++) {
-        if (strncmp(uri, back_ends[i]->scheme, strlen(back_ends[i]->scheme)) == 0)
-            return back_ends[i]->open(options, ret, err);
-    }
-    /* Only the scheme: what follows may hold a password. */
-    return error_set(err, ERR_UNSUPPORTED, "broker '%.*s:...': this build offers only 'memory:'",
-                     (int)strcspn(uri, ":"), uri);
+    struct broker_options given = *options;
+    const struct broker_ops *ops = NULL;
+    if (!given.uri)
+        given.uri = broker_memory_ops.scheme;
+    int rc = find_back_end(given.uri, &ops, err);
+    return rc ? rc : ops->open(&given, ret, err);
 }
 
 void broker_stop(struct broker *broker)

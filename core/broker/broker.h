@@ -3,7 +3,12 @@
  * Two exchanges as in AMQP: `events` is a topic exchange ('*' one word, '#' any number), `timeseries`
  * a direct one.  Delivery runs on the broker's own dispatcher thread, in publishing order per
  * exchange.  A publisher never waits for the fan-out; a sink never waits for a subscriber: it only
- * appends a reference to a shared log.  Back ends: memory (in process) and rabbitmq, by URI. */
+ * appends a reference to a shared log.
+ *
+ * Back ends, by URI.  memory: in this process.  amqp://, amqps://: RabbitMQ, shared by several nodes;
+ * the fan-out to subscriptions stays in the node.  While its server is away, publishers queue up to
+ * `max_queued`, subscriptions stay and their bindings are made again when it is back; what others
+ * published meanwhile is not delivered. */
 #ifndef HYPRXA_BROKER_BROKER_H
 #define HYPRXA_BROKER_BROKER_H
 
@@ -23,6 +28,9 @@ struct broker_options {
     const char *uri; /* memory: or amqp(s)://... */
     const char *exchange_names[BROKER_EXCHANGES];
     size_t max_queued; /* messages between publishers and dispatcher; default 100,000 */
+    /* Of a server outside this process: */
+    int64_t subscription_timeout_ms;            /* a new subscription waits for it; 0: 5 s */
+    int64_t initial_backoff_ms, max_backoff_ms; /* between attempts to connect; 0: 1 s, 3 s */
 };
 
 /* --- life cycle [control] --- */
@@ -44,7 +52,9 @@ int broker_publish(struct broker *broker, enum broker_exchange exchange, const c
  * be delivered before this one. */
 typedef void broker_sink_fn(void *ctx, struct message *message, uint64_t lost);
 
-/* Bind; when it returns 0 every message published from now on is delivered.  [worker] */
+/* Bind; when it returns 0 every message published from now on is delivered.  (One published before may
+ * be, too, where it is still on its way through a server.)  ERR_TIMEOUT: the server was not reached in
+ * time.  ERR_CLOSED, ERR_INVALID, ERR_NOMEM.  [worker] */
 int broker_subscribe(struct broker *broker, enum broker_exchange exchange, const char *const *keys,
                      size_t n_keys, broker_sink_fn *sink, void *ctx,
                      struct broker_subscription **ret, struct error *err);

@@ -29,6 +29,14 @@ struct broker {
 };
 
 extern const struct broker_ops broker_memory_ops;
+/* In a module of its own (build/backends/rabbitmq.so), loaded when configured. */
+extern const struct broker_ops broker_rabbitmq_ops;
+
+enum { BROKER_MAX_QUEUED = 100000 };
+static inline size_t broker_max_queued(const struct broker_options *options)
+{
+    return options->max_queued ? options->max_queued : BROKER_MAX_QUEUED;
+}
 
 struct broker_subscription {
     /* set at init, then const */

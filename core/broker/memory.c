@@ -2,16 +2,10 @@
 #include "base/thread.h"
 #include "broker/broker_priv.h"
 #include "broker/fanout.h"
+#include "broker/ring.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { DEFAULT_MAX_QUEUED = 100000, FIRST_ROOM = 256 };
-
-struct queued {
-    char *key; /* owned */
-    struct message *message;
-};
 
 struct exchange {
     struct fanout fanout;
@@ -21,9 +15,7 @@ struct exchange {
     pthread_mutex_t lock; /* taken alone, never with the fan-out's */
     pthread_cond_t news;
     /* guarded by lock */
-    struct queued *ring; /* position p lies at p % room; room is a power of two */
-    size_t room, max;
-    uint64_t head, tail; /* next to deliver, next to publish */
+    struct ring ring;
     bool waiting, stopping;
 };
 
@@ -40,17 +32,15 @@ static struct exchange *exchange_of(struct broker *broker, enum broker_exchange 
 /* --- the dispatcher --- */
 
 /* Wait for news and move up to FANOUT_BATCH of it out.  0: stopped, and nothing is left. */
-static size_t take_batch(struct exchange *x, struct queued *out, uint64_t *ret_position)
+static size_t take_batch(struct exchange *x, struct ring_item *out, uint64_t *ret_position)
 {
     pthread_mutex_lock(&x->lock);
     x->waiting = true;
-    while (x->head == x->tail && !x->stopping)
+    while (ring_length(&x->ring) == 0 && !x->stopping)
         cond_wait_until(&x->news, &x->lock, INT64_MAX);
     x->waiting = false;
-    size_t n = 0;
-    *ret_position = x->head;
-    for (; n < FANOUT_BATCH && x->head < x->tail; x->head++)
-        out[n++] = x->ring[x->head & (x->room - 1)];
+    *ret_position = x->ring.head;
+    size_t n = ring_take(&x->ring, out, FANOUT_BATCH);
     pthread_mutex_unlock(&x->lock);
     return n;
 }
@@ -58,7 +48,7 @@ static size_t take_batch(struct exchange *x, struct queued *out, uint64_t *ret_p
 static void *dispatch(void *arg)
 {
     struct exchange *x = arg;
-    struct queued batch[FANOUT_BATCH];
+    struct ring_item batch[FANOUT_BATCH];
     struct fanout_item items[FANOUT_BATCH];
     uint64_t position;
     size_t n;
@@ -66,10 +56,8 @@ static void *dispatch(void *arg)
         for (size_t i = 0; i < n; i++)
             items[i] = (struct fanout_item){batch[i].key, batch[i].message};
         fanout_deliver(&x->fanout, items, n, position);
-        for (size_t i = 0; i < n; i++) {
-            free(batch[i].key);
-            message_unref(batch[i].message);
-        }
+        for (size_t i = 0; i < n; i++)
+            ring_item_release(&batch[i]);
     }
     return NULL;
 }
@@ -82,7 +70,7 @@ static int exchange_start(struct exchange *x, bool topic, size_t max, struct err
         return error_set(err, ERR_NOMEM, "out of memory for a broker exchange");
     lock_init(&x->lock);
     cond_init(&x->news);
-    x->max = max;
+    x->ring.max = max;
     int rc = thread_start(&x->thread, topic ? "broker-events" : "broker-series", dispatch, x, err);
     if (rc) {
         pthread_cond_destroy(&x->news);
@@ -110,7 +98,7 @@ static void exchange_release(struct exchange *x)
 {
     if (!x->started)
         return;
-    free(x->ring);
+    ring_release(&x->ring);
     pthread_cond_destroy(&x->news);
     pthread_mutex_destroy(&x->lock);
     fanout_release(&x->fanout);
@@ -131,14 +119,14 @@ static void memory_close(struct broker *broker)
 
 static int memory_open(const struct broker_options *options, struct broker **ret, struct error *err)
 {
-    if (strcmp(options->uri ? options->uri : "memory:", "memory:") != 0)
+    if (strcmp(options->uri, "memory:") != 0)
         return error_set(err, ERR_INVALID, "broker '%s': nothing may follow 'memory:'",
                          options->uri);
     struct memory_broker *m = calloc(1, sizeof *m);
     if (!m)
         return error_set(err, ERR_NOMEM, "out of memory for the broker");
     m->broker.ops = &broker_memory_ops;
-    size_t max = options->max_queued ? options->max_queued : DEFAULT_MAX_QUEUED;
+    size_t max = broker_max_queued(options);
     for (int i = 0; i < BROKER_EXCHANGES; i++) {
         int rc = exchange_start(&m->exchanges[i], i == BROKER_EVENTS, max, err);
         if (rc) {
@@ -153,36 +141,6 @@ static int memory_open(const struct broker_options *options, struct broker **ret
 
 /* --- operations --- */
 
-static int grow_locked(struct exchange *x)
-{
-    size_t room = x->room ? x->room * 2 : FIRST_ROOM;
-    struct queued *ring = malloc(room * sizeof *ring);
-    if (!ring)
-        return ERR_NOMEM;
-    for (uint64_t p = x->head; p < x->tail; p++)
-        ring[p & (room - 1)] = x->ring[p & (x->room - 1)];
-    free(x->ring);
-    x->ring = ring;
-    x->room = room;
-    return 0;
-}
-
-static int enqueue_locked(struct exchange *x, const char *key, struct message *message)
-{
-    if (x->stopping)
-        return ERR_CLOSED;
-    if (x->tail - x->head >= x->max)
-        return ERR_AGAIN;
-    if (x->tail - x->head == x->room && grow_locked(x))
-        return ERR_NOMEM;
-    char *copy = strdup(key);
-    if (!copy)
-        return ERR_NOMEM;
-    x->ring[x->tail & (x->room - 1)] = (struct queued){copy, message_ref(message)};
-    x->tail++;
-    return 0;
-}
-
 static int memory_publish(struct broker *broker, enum broker_exchange exchange,
                           const char *const *keys, struct message *const *messages, size_t n,
                           size_t *ret_taken)
@@ -191,7 +149,7 @@ static int memory_publish(struct broker *broker, enum broker_exchange exchange,
     int rc = 0;
     pthread_mutex_lock(&x->lock);
     for (*ret_taken = 0; *ret_taken < n; ++*ret_taken) {
-        rc = enqueue_locked(x, keys[*ret_taken], messages[*ret_taken]);
+        rc = x->stopping ? ERR_CLOSED : ring_put(&x->ring, keys[*ret_taken], messages[*ret_taken]);
         if (rc)
             break;
     }
@@ -206,7 +164,7 @@ static int memory_subscribe(struct broker *broker, enum broker_exchange exchange
 {
     struct exchange *x = exchange_of(broker, exchange);
     pthread_mutex_lock(&x->lock);
-    s->from = x->tail;
+    s->from = x->ring.tail;
     bool stopping = x->stopping;
     pthread_mutex_unlock(&x->lock);
     if (stopping)
@@ -233,8 +191,8 @@ static void memory_get_stats(struct broker *broker, enum broker_exchange exchang
     fanout_get_stats(&x->fanout, ret);
     pthread_mutex_lock(&x->lock);
     ret->connected = !x->stopping;
-    ret->published = x->tail;
-    ret->queued = x->tail - x->head;
+    ret->published = x->ring.tail;
+    ret->queued = ring_length(&x->ring);
     pthread_mutex_unlock(&x->lock);
 }
 

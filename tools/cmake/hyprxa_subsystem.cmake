@@ -9,6 +9,29 @@ function(hyprxa_subsystem name)
   target_link_libraries(hyprxa_${name} PUBLIC ${arg_USES} PRIVATE hyprxa::defaults ${arg_LIBS})
 endfunction()
 
+# hyprxa_back_end(NAME SOURCES a.c ... USES broker LIBS PkgConfig::X): a real back end as the module
+#   backends/NAME.so, which base/module.c loads when it is configured.  Left out, with a message, where
+#   its library is not installed.  Of what it uses it carries what it calls; base is shared.
+function(hyprxa_back_end name)
+  cmake_parse_arguments(arg "" "" "SOURCES;USES;LIBS" ${ARGN})
+  foreach(library IN LISTS arg_LIBS)
+    if(NOT TARGET ${library})
+      message(STATUS "The back end '${name}' is left out: ${library} is not installed")
+      return()
+    endif()
+  endforeach()
+  list(TRANSFORM arg_USES PREPEND "hyprxa::")
+  add_library(hyprxa_backend_${name} MODULE ${arg_SOURCES})
+  target_link_libraries(hyprxa_backend_${name} PRIVATE hyprxa::defaults ${arg_USES} ${arg_LIBS})
+  set_target_properties(hyprxa_backend_${name} PROPERTIES
+    PREFIX "" OUTPUT_NAME ${name} C_VISIBILITY_PRESET hidden
+    LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/backends" INSTALL_RPATH "$ORIGIN/..")
+  # What is linked in from static libraries stays inside.
+  target_link_options(hyprxa_backend_${name} PRIVATE -Wl,--exclude-libs,ALL)
+  install(TARGETS hyprxa_backend_${name}
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/hyprxa/backends")
+endfunction()
+
 # hyprxa_use_criterion(TARGET): link the test framework; under ThreadSanitizer, where Criterion does not
 # start, the stand-in of tests/tsan.
 function(hyprxa_use_criterion target)
