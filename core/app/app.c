@@ -166,6 +166,22 @@ static const char *first_set(const char *a, const char *b, const char *otherwise
     return *a ? a : *b ? b : otherwise;
 }
 
+static int open_cache(struct app *app, const struct settings *s, struct error *err)
+{
+    char uri[PATH_MAX_BYTES];
+    /* The original system's variable is a bare HOST:PORT. */
+    const char *given = s->memcached_connection_uri;
+    bool bare = *given && !strstr(given, "://");
+    snprintf(uri, sizeof uri, "%s%s", bare ? "memcached://" : "", given);
+    struct cache_options options = {
+        .uri = first_set(s->hyprxa_cache, uri, "memory:"),
+        .connect_timeout_ms = s->memcached_connect_timeout_us / 1000,
+        .timeout_ms = s->memcached_timeout_us / 1000,
+        .max_pool_size = (size_t)s->memcached_max_pool_size,
+    };
+    return cache_open(&options, &app->cache, err);
+}
+
 static int open_back_ends(struct app *app, const struct settings *s, struct error *err)
 {
     char uri[PATH_MAX_BYTES + 32];
@@ -181,11 +197,13 @@ static int open_back_ends(struct app *app, const struct settings *s, struct erro
     };
     rc = storage_open(&storage, &app->storage, err);
     if (!rc)
-        rc = cache_open(first_set(s->hyprxa_cache, s->memcached_connection_uri, "memory:"),
-                        &app->cache, err);
+        rc = open_cache(app, s, err);
     struct broker_options broker = {
         .uri = first_set(s->hyprxa_broker, s->rabbitmq_connection_uri, "memory:"),
         .exchange_names = {s->events_exchange, s->timeseries_exchange},
+        .subscription_timeout_ms = s->events_subscription_timeout_us / 1000,
+        .initial_backoff_ms = s->events_initial_backoff_us / 1000,
+        .max_backoff_ms = s->events_max_backoff_us / 1000,
     };
     return rc ? rc : broker_open(&broker, &app->broker, err);
 }

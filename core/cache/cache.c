@@ -1,5 +1,6 @@
 #include "cache/cache_priv.h"
 
+#include "base/module.h"
 #include "base/time.h"
 
 #include <stdlib.h>
@@ -7,13 +8,32 @@
 
 enum { MEMORY_MAX = 64 << 20, TTL_MIN_MS = 1000 };
 
-int cache_open(const char *uri, struct cache **ret, struct error *err)
+static int open_memcached(const struct cache_options *options, struct cache **ret,
+                          struct error *err)
+{
+    const void *symbol = NULL;
+    int rc = module_open_back_end("memcached", "cache_memcached_ops", &symbol, err);
+    if (rc)
+        return rc;
+    struct cache *c = malloc(sizeof *c);
+    if (!c)
+        return error_set(err, ERR_NOMEM, "cache: out of memory");
+    c->ops = symbol;
+    rc = c->ops->open(options, &c->self, err);
+    if (rc)
+        free(c);
+    else
+        *ret = c;
+    return rc;
+}
+
+int cache_open(const struct cache_options *options, struct cache **ret, struct error *err)
 {
     *ret = NULL;
-    if (strcmp(uri, "memory:") == 0)
+    if (strcmp(options->uri, "memory:") == 0)
         return cache_open_memory(MEMORY_MAX, time_monotonic_ms, ret, err);
-    if (strncmp(uri, "memcached://", 12) == 0)
-        return error_set(err, ERR_UNSUPPORTED, "cache: this build has no memcached back end");
+    if (strncmp(options->uri, "memcached://", 12) == 0)
+        return open_memcached(options, ret, err);
     return error_set(err, ERR_INVALID,
                      "cache: expected memory: or memcached://HOST:PORT[,HOST:PORT]");
 }

@@ -16,8 +16,16 @@
 
 struct cache;
 
-/* `memory:`; ERR_UNSUPPORTED: a back end that this build does not have.  [control] */
-int cache_open(const char *uri, struct cache **ret, struct error *err);
+struct cache_options {
+    const char *uri; /* memory: or memcached://HOST:PORT[,HOST:PORT] */
+    /* Of a server outside this process; 0: 10 s, 10 s, 6. */
+    int64_t connect_timeout_ms, timeout_ms;
+    size_t max_pool_size; /* connections */
+};
+
+/* ERR_INVALID: the URI; ERR_UNSUPPORTED: a back end that this installation does not have.  A server
+ * that is away is no error.  [control] */
+int cache_open(const struct cache_options *options, struct cache **ret, struct error *err);
 void cache_close(struct cache *cache); /* NULL is fine */
 
 /* A ttl is in milliseconds (1 s or more; the server may round up to seconds).  cache_get() appends

@@ -17,9 +17,10 @@ struct cache_item {
     int64_t ttl_ms;
 };
 
-/* All functions [any] and with the meaning of the public ones; *ret_version is what a later replace
+/* All functions but open and close [any], and with the meaning of the public ones; *ret_version is what a later replace
  * or remove compares with. */
 struct cache_ops {
+    int (*open)(const struct cache_options *options, void **ret, struct error *err);
     int (*get)(void *self, const char *key, struct buf *out, uint64_t *ret_version,
                struct error *err);
     int (*set)(void *self, const struct cache_item *item, struct error *err);
@@ -34,6 +35,9 @@ struct cache {
     const struct cache_ops *ops;
     void *self;
 };
+
+/* In a module of its own (backends/memcached.so), loaded when configured. */
+extern const struct cache_ops cache_memcached_ops;
 
 int cache_check_item(const struct cache_item *item, struct error *err);
 

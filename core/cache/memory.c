@@ -201,8 +201,12 @@ static void memory_close(void *self)
 int cache_open_memory(size_t max_bytes, int64_t (*now_ms)(void), struct cache **ret,
                       struct error *err)
 {
-    static const struct cache_ops ops = {memory_get,     memory_set,    memory_add,
-                                         memory_replace, memory_remove, memory_close};
+    static const struct cache_ops ops = {.get = memory_get,
+                                         .set = memory_set,
+                                         .add = memory_add,
+                                         .replace = memory_replace,
+                                         .remove = memory_remove,
+                                         .close = memory_close};
     struct cache *c = malloc(sizeof *c);
     struct memory *m = calloc(1, sizeof *m);
     *ret = NULL;

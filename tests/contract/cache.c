@@ -20,7 +20,7 @@ struct back_end {
     char uri_variable[32]; /* environment; empty: always at hand */
 };
 
-static struct back_end back_ends[] = {{"memory:", ""}};
+static struct back_end back_ends[] = {{"memory:", ""}, {"memcached", "MEMCACHED_TEST_URI"}};
 
 #define CACHE_CONTRACT(claim)                                             \
     ParameterizedTestParameters(cache, claim)                             \
@@ -41,7 +41,7 @@ static struct cache *open_cache(const struct back_end *back_end)
     if (*back_end->uri_variable && !(uri = getenv(back_end->uri_variable)))
         cr_skip_test("%s is not set", back_end->uri_variable);
     struct cache *c = NULL;
-    cr_assert_eq(cache_open(uri, &c, &err), 0, "%s", err.message);
+    cr_assert_eq(cache_open(&(struct cache_options){.uri = uri}, &c, &err), 0, "%s", err.message);
     char unique[33];
     digest_uuid4(unique);
     snprintf(key, sizeof key, "test:%s", unique);

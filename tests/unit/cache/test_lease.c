@@ -64,7 +64,7 @@ static struct error err;
 
 static void open_lossy(void)
 {
-    cr_assert_eq(cache_open("memory:", &lossy.inner, &err), 0);
+    cr_assert_eq(cache_open(&(struct cache_options){.uri = "memory:"}, &lossy.inner, &err), 0);
 }
 
 static void close_lossy(void)
