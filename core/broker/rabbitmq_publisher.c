@@ -171,11 +171,12 @@ static void *run_publisher(void *arg)
             if (!rc)
                 link_ready(&p->link);
         }
+        /* Confirms first: they make room for what is queued, and nothing else would wake us for it. */
         size_t n = 0;
         if (!rc)
-            rc = send_queued(p, &n, &err);
-        if (!rc)
             rc = read_confirms(p, &err);
+        if (!rc)
+            rc = send_queued(p, &n, &err);
         if (rc) {
             atomic_store(&p->connected, false);
             link_failed(&p->link, &err);
