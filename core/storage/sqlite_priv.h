@@ -82,6 +82,11 @@ enum read_statement {
     READ_LAST_OF_KEY,
     READ_LAST_OF_KEY_ID,
     READ_RANGE,
+    READ_AFTER,
+    READ_SINCE,
+    READ_PLACE,
+    READ_NEXT_PLACE,
+    READ_NEWEST,
     READ_STATEMENTS
 };
 
@@ -142,6 +147,16 @@ int sqlite_event_range(struct storage *st, const char *topic, const char *regex,
 int sqlite_event_next(struct storage_event_cursor *cursor, struct storage_event_row *ret,
                       struct error *err);
 void sqlite_event_cursor_close(struct storage_event_cursor *cursor);
+int sqlite_event_follow(struct storage *st, uint64_t after, int64_t since_us,
+                        storage_key_wanted_fn *wanted, void *ctx, struct storage_event_cursor **ret,
+                        struct error *err);
+bool sqlite_event_followed(const struct storage_event_cursor *cursor, uint64_t *ret_sequence);
+
+/* --- sqlite_place.c --- */
+
+int sqlite_event_since(struct storage *st, int64_t time_us, uint64_t *ret_after, struct error *err);
+int sqlite_event_place(struct storage *st, const struct message_id *id,
+                       struct storage_event_place *ret, struct error *err);
 
 /* --- sqlite_documents.c --- */
 

@@ -11,7 +11,8 @@ static const char *const statements[READ_STATEMENTS] = {
     [READ_TOPIC_ID] = "SELECT id FROM event_topics WHERE topic = ?1",
     [READ_KEYS] = "SELECT id, routing_key FROM event_keys WHERE topic_id = " TOPIC_ID
                   " ORDER BY routing_key, full_key",
-    [READ_KEY] = "SELECT routing_key FROM event_keys WHERE id = ?1",
+    [READ_KEY] = "SELECT k.routing_key, k.full_key, t.topic FROM event_keys k"
+                 " JOIN event_topics t ON t.id = k.topic_id WHERE k.id = ?1",
     [READ_LAST_OF_TOPIC] = "SELECT " EVENT_FIELDS " FROM event_rows r JOIN event_keys k"
                            " ON k.id = r.key_id WHERE r.topic_id = " TOPIC_ID
                            " ORDER BY r.time DESC, r.seq DESC LIMIT 1",
@@ -27,6 +28,17 @@ static const char *const statements[READ_STATEMENTS] = {
     [READ_RANGE] = "SELECT seq, epoch, time, key_id, posted_by, payload FROM event_rows"
                    " WHERE topic_id = ?1 AND (time, seq) > (?2, ?3) AND time <= ?4"
                    " ORDER BY time, seq",
+    [READ_AFTER] = "SELECT seq, epoch, time, key_id, posted_by, payload FROM event_rows"
+                   " WHERE seq > ?1 ORDER BY seq",
+    /* Times rise with numbers but for events that were on their way at once: as many of each topic
+     * as there can be requests are looked at. */
+    [READ_SINCE] = "SELECT min((SELECT min(seq) FROM (SELECT seq FROM event_rows"
+                   " WHERE topic_id = t.id AND time >= ?1 ORDER BY time LIMIT 4096)))"
+                   " FROM event_topics t",
+    [READ_PLACE] = "SELECT seq, time FROM event_rows WHERE seq = ?1 AND epoch = ?2",
+    [READ_NEXT_PLACE] = "SELECT seq, time FROM event_rows WHERE seq > ?1 ORDER BY seq LIMIT 1",
+    [READ_NEWEST] = "SELECT max(coalesce((SELECT max(seq) FROM event_rows), 0),"
+                    " coalesce((SELECT value FROM meta WHERE name = 'sequence'), 0)), 0",
 };
 
 void readers_init(struct readers *r)

@@ -94,6 +94,32 @@ void storage_event_cursor_close(struct storage_event_cursor *cursor)
         cursor->ops->event_cursor_close(cursor);
 }
 
+int storage_event_follow(struct storage *st, uint64_t after, int64_t since_us,
+                         storage_key_wanted_fn *wanted, void *ctx,
+                         struct storage_event_cursor **ret, struct error *err)
+{
+    int result = st->ops->event_follow(st, after, since_us, wanted, ctx, ret, err);
+    if (!result)
+        (*ret)->ops = st->ops;
+    return result;
+}
+
+bool storage_event_followed(const struct storage_event_cursor *cursor, uint64_t *ret_sequence)
+{
+    return cursor->ops->event_followed(cursor, ret_sequence);
+}
+
+int storage_event_since(struct storage *st, int64_t time_us, uint64_t *ret_after, struct error *err)
+{
+    return st->ops->event_since(st, time_us, ret_after, err);
+}
+
+int storage_event_place(struct storage *st, const struct message_id *id,
+                        struct storage_event_place *ret, struct error *err)
+{
+    return st->ops->event_place(st, id, ret, err);
+}
+
 int storage_samples_append(struct storage *st, struct sample_block *block, int64_t deadline_ms,
                            struct error *err)
 {

@@ -105,6 +105,30 @@ int storage_event_next(struct storage_event_cursor *cursor, struct storage_event
                        struct error *err);
 void storage_event_cursor_close(struct storage_event_cursor *cursor);
 
+/* Follow the events of all topics in order of their number: those after `after` whose full key
+ * `wanted` picks (asked once per key or a few times) and whose time is not before `since_us`.  Such a
+ * cursor reads one window of at most 100 ms at a time: storage_event_next() says 1 for each row of
+ * it, then 0; the next call reads on, as often as the caller likes. */
+typedef bool storage_key_wanted_fn(void *ctx, const char *full_key);
+int storage_event_follow(struct storage *st, uint64_t after, int64_t since_us,
+                         storage_key_wanted_fn *wanted, void *ctx,
+                         struct storage_event_cursor **ret, struct error *err);
+/* Up to which number the window reached, wanted or not; true: nothing later was stored then. */
+bool storage_event_followed(const struct storage_event_cursor *cursor, uint64_t *ret_sequence);
+/* The number behind which to follow all events that are not before `time_us`. */
+int storage_event_since(struct storage *st, int64_t time_us, uint64_t *ret_after,
+                        struct error *err);
+/* What is known of the place of an event. */
+struct storage_event_place {
+    bool stored;       /* it is there; else it has expired, or never was */
+    int64_t time_us;   /* of it */
+    uint64_t oldest;   /* first number stored after it; 0: none */
+    int64_t oldest_us; /* time of that */
+    uint64_t newest;   /* last number given */
+};
+int storage_event_place(struct storage *st, const struct message_id *id,
+                        struct storage_event_place *ret, struct error *err);
+
 /* --- samples --- */
 
 /* Queue a block (a reference is taken on success).  Readers see it at once; it is durable after the

@@ -34,6 +34,13 @@ struct storage_ops {
     int (*event_next)(struct storage_event_cursor *cursor, struct storage_event_row *ret,
                       struct error *err);
     void (*event_cursor_close)(struct storage_event_cursor *cursor);
+    int (*event_follow)(struct storage *st, uint64_t after, int64_t since_us,
+                        storage_key_wanted_fn *wanted, void *ctx, struct storage_event_cursor **ret,
+                        struct error *err);
+    bool (*event_followed)(const struct storage_event_cursor *cursor, uint64_t *ret_sequence);
+    int (*event_since)(struct storage *st, int64_t time_us, uint64_t *ret_after, struct error *err);
+    int (*event_place)(struct storage *st, const struct message_id *id,
+                       struct storage_event_place *ret, struct error *err);
 
     int (*samples_append)(struct storage *st, struct sample_block *block, int64_t deadline_ms,
                           struct error *err);

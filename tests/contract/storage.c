@@ -291,6 +291,113 @@ Test(storage, range_row_has_every_part)
     tear_down(&f);
 }
 
+/* --- following by number --- */
+
+static bool is_north(void *ctx, const char *full_key)
+{
+    (void)ctx;
+    return strncmp(full_key, "alarms.north", strlen("alarms.north")) == 0;
+}
+
+static bool is_any(void *ctx, const char *full_key)
+{
+    (void)ctx, (void)full_key;
+    return true;
+}
+
+/* Read until nothing later is stored; the rows' numbers must rise. */
+static size_t read_on(struct storage_event_cursor *cursor, uint64_t *last)
+{
+    struct storage_event_row row;
+    struct error err = ERROR_INIT;
+    uint64_t reached;
+    size_t n = 0;
+    int more;
+    do {
+        while ((more = storage_event_next(cursor, &row, &err)) > 0) {
+            cr_assert_gt(row.id.sequence, *last);
+            *last = row.id.sequence;
+            n++;
+        }
+        cr_assert_eq(more, 0, "%s", err.message);
+    } while (!storage_event_followed(cursor, &reached));
+    cr_assert_geq(reached, *last);
+    return n;
+}
+
+Test(storage, follower_gets_what_comes_after_a_number_of_every_topic)
+{
+    struct fixture f;
+    set_up(&f);
+    struct storage_event_cursor *cursor;
+    struct message_id first = post(&f, "alarms", "north.1", "1", at(0));
+    struct message_id last = {0};
+    uint64_t seen = first.sequence, reached;
+    post(&f, "alarms", "south.1", "2", at(1));
+    post(&f, "alarms.north", "2", "3", at(2));
+    post(&f, "alarms", "north.3", "4", at(3));
+    last = post(&f, "batches", NULL, "5", at(4));
+    cr_assert_eq(
+        storage_event_follow(f.st, first.sequence, INT64_MIN, is_north, NULL, &cursor, NULL), 0);
+    cr_expect_eq(read_on(cursor, &seen), 2);
+    cr_expect(storage_event_followed(cursor, &reached));
+    cr_expect_eq(reached, last.sequence);
+    cr_expect_eq(read_on(cursor, &seen), 0);
+    post(&f, "alarms", "north.4", "6", at(5));
+    cr_expect_eq(read_on(cursor, &seen), 1);
+    storage_event_cursor_close(cursor);
+    tear_down(&f);
+}
+
+Test(storage, follower_since_a_time_starts_at_the_first_event_not_before_it)
+{
+    struct fixture f;
+    set_up(&f);
+    struct storage_event_cursor *cursor;
+    uint64_t after = 99, seen;
+    cr_assert_eq(storage_event_since(f.st, at(0), &after, NULL), 0);
+    cr_expect_eq(after, 0);
+    static const int seconds[] = {1, 3, 2, 4}; /* the third was on its way longer */
+    for (size_t i = 0; i < sizeof seconds / sizeof *seconds; i++)
+        post(&f, i % 2 ? "alarms" : "batches", "a", "1", at(seconds[i]));
+    static const size_t expected[] = {4, 4, 3, 2, 1, 0};
+    for (int s = 0; s < 6; s++) {
+        cr_assert_eq(storage_event_since(f.st, at(s), &after, NULL), 0);
+        cr_assert_eq(storage_event_follow(f.st, after, at(s), is_any, NULL, &cursor, NULL), 0);
+        seen = after;
+        cr_expect_eq(read_on(cursor, &seen), expected[s], "since %d", s);
+        storage_event_cursor_close(cursor);
+    }
+    tear_down(&f);
+}
+
+Test(storage, place_of_an_event_tells_what_lies_after_it)
+{
+    struct fixture f;
+    set_up(&f);
+    struct storage_event_place place;
+    struct message_id first = post(&f, "alarms", "a", "1", at(1));
+    struct message_id second = post(&f, "alarms", "a", "2", at(2));
+    cr_assert_eq(storage_event_place(f.st, &first, &place, NULL), 0);
+    cr_expect(place.stored);
+    cr_expect_eq(place.time_us, at(1));
+    cr_expect_eq(place.oldest, second.sequence);
+    cr_expect_eq(place.oldest_us, at(2));
+    cr_expect_eq(place.newest, second.sequence);
+    cr_assert_eq(storage_event_place(f.st, &second, &place, NULL), 0);
+    cr_expect(place.stored);
+    cr_expect_eq(place.oldest, 0);
+    struct message_id strange[] = {first, first, first};
+    strange[0].origin++;
+    strange[1].epoch++;
+    strange[2].sequence = UINT64_MAX;
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(storage_event_place(f.st, &strange[i], &place, NULL), 0);
+        cr_expect_not(place.stored, "%d", i);
+    }
+    tear_down(&f);
+}
+
 struct many {
     struct fixture *f;
     int first, n;
