@@ -73,7 +73,7 @@ int json_schema_validate_all(const struct json_schema *schema, struct json_objec
         struct error err = ERROR_INIT;
         limit_error(ev.rc, &err);
         if (each)
-            each(ctx, "", err.message);
+            each(ctx, "", "$", err.message);
         sink.n++;
     }
     return sink.n;

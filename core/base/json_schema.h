@@ -29,9 +29,11 @@ void json_schema_unref(struct json_schema *schema);
 int json_schema_validate(const struct json_schema *schema, struct json_object *instance,
                          struct error *err);
 
-/* Every failure of one instance, for tools and `--check`: `each` gets a JSON pointer of the instance
- * ("/sources/boiler/options/port", "" for the root) and the reason.  Returns how many there were. */
-typedef void json_schema_failure_fn(void *ctx, const char *pointer, const char *why);
+/* Every failure of one instance, for tools and `--check`: `each` gets the place in the instance as a
+ * JSON pointer ("/options/port", "" for the root) and as a JSONPath ("$.options.port"), and the
+ * reason.  Returns how many there were. */
+typedef void json_schema_failure_fn(void *ctx, const char *pointer, const char *path,
+                                    const char *why);
 int json_schema_validate_all(const struct json_schema *schema, struct json_object *instance,
                              json_schema_failure_fn *each, void *ctx);
 

@@ -621,15 +621,17 @@ static int check_loops(struct compiler *c)
     return 0;
 }
 
-/* A node that is nothing but a reference need not be entered, unless it opens a resource that
- * dynamic references may look for. */
+/* A node that is nothing but a reference need not be entered, unless dynamic references may look
+ * for the resource that it is in. */
 static void find_aliases(const struct compiler *c)
 {
     for (size_t i = 0; i < c->n_todo; i++) {
         struct node *node = c->todo[i];
-        if (node->n_keywords == 1 && node->keywords[0].kind == K_REF &&
-            node->resource->root != node->object)
-            node->alias = node->keywords[0].as.node;
+        if (node->n_keywords != 1 || node->keywords[0].kind != K_REF)
+            continue;
+        const struct node *target = node->keywords[0].as.node;
+        if (!c->schema->has_dynamic || node->resource == target->resource)
+            node->alias = target;
     }
     for (size_t i = 0; i < c->n_todo; i++)
         while (c->todo[i]->alias && c->todo[i]->alias->alias)

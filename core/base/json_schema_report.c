@@ -8,7 +8,8 @@
 struct failure {
     struct failure *context[2]; /* the two least relevant failures of the branches */
     int relevance;              /* higher: more relevant */
-    char *path;
+    char *path;                 /* JSONPath */
+    char *pointer;              /* JSON pointer of the same place */
     char *message;
 };
 
@@ -20,6 +21,7 @@ static void failure_free(struct failure *f)
     failure_free(f->context[0]);
     failure_free(f->context[1]);
     free(f->path);
+    free(f->pointer);
     free(f->message);
     free(f);
 }
@@ -80,7 +82,7 @@ static void sink_take(struct sink *s, struct failure *f)
         const struct failure *best = best_of(f);
         s->n++;
         if (s->each)
-            s->each(s->ctx, best->path, best->message);
+            s->each(s->ctx, best->pointer, best->path, best->message);
         failure_free(f);
     }
     }
@@ -100,25 +102,35 @@ static void put_pointer_token(struct message_text *t, const char *key)
     }
 }
 
-static void put_path(struct message_text *t, const struct eval *ev, bool as_pointer)
+/* Both are malloced; NULL: out of memory. */
+static char *pointer_of(const struct eval *ev)
 {
-    if (!as_pointer)
-        text_put(t, "$", 1);
+    struct message_text text = {.len = 0}, *const t = &text;
     for (size_t i = 0; i < ev->n_path; i++) {
         const struct path_part *p = &ev->path[i];
-        if (as_pointer) {
-            text_put(t, "/", 1);
-            if (p->key)
-                put_pointer_token(t, p->key);
-            else
-                text_printf(t, "%zu", p->index);
-        } else if (p->key) {
+        text_put(t, "/", 1);
+        if (p->key)
+            put_pointer_token(t, p->key);
+        else
+            text_printf(t, "%zu", p->index);
+    }
+    return strdup(text.text);
+}
+
+static char *path_of(const struct eval *ev)
+{
+    struct message_text text = {.len = 0}, *const t = &text;
+    text_put(t, "$", 1);
+    for (size_t i = 0; i < ev->n_path; i++) {
+        const struct path_part *p = &ev->path[i];
+        if (p->key) {
             text_put(t, ".", 1);
             text_put(t, p->key, strlen(p->key));
         } else {
             text_printf(t, "[%zu]", p->index);
         }
     }
+    return strdup(text.text);
 }
 
 /* --- why --- */
@@ -361,8 +373,7 @@ bool report(struct eval *ev, const struct node *node, const struct keyword *k,
     if (!sink_wants(ev->sink, relevance))
         return false;
     static const struct detail none;
-    struct message_text path = {.len = 0}, message = {.len = 0};
-    put_path(&path, ev, ev->sink->mode == SINK_EACH);
+    struct message_text message = {.len = 0};
     struct sink *const outer = ev->sink;
     ev->sink = NULL; /* describing asks patterns again */
     describe(&message, ev, node, k, value, detail ? detail : &none);
@@ -370,10 +381,11 @@ bool report(struct eval *ev, const struct node *node, const struct keyword *k,
     struct failure *f = calloc(1, sizeof *f);
     if (f) {
         f->relevance = relevance;
-        f->path = strdup(path.text);
+        f->path = path_of(ev);
+        f->pointer = pointer_of(ev);
         f->message = strdup(message.text);
     }
-    if (!f || !f->path || !f->message) {
+    if (!f || !f->path || !f->pointer || !f->message) {
         failure_free(f);
         ev->rc = ERR_NOMEM;
         return false;

@@ -189,9 +189,10 @@ struct option_problems {
     struct buf *problems;
 };
 
-static void add_option_problem(void *ctx, const char *pointer, const char *why)
+static void add_option_problem(void *ctx, const char *pointer, const char *path, const char *why)
 {
     struct option_problems *o = ctx;
+    (void)path;
     char place[PROBLEM_PLACE_MAX], whole[PROBLEM_PLACE_MAX];
     snprintf(whole, sizeof whole, "/options%s", pointer);
     source_config_place(o->config, whole, place, sizeof place);

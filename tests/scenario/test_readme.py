@@ -48,6 +48,13 @@ class Readme(unittest.TestCase):
         done = run(block.replace("build/plugins", str(PLUGINS)))
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_schema_validate(self):
+        (block,) = blocks("schema-validate")
+        with tempfile.TemporaryDirectory() as folder:
+            done = run(f"cd {folder}\n" + block.replace("build/bin/hyprxa", f"{BUILD}/bin/hyprxa"))
+        self.assertEqual((done.returncode, done.stdout),
+                         (1, "$.level-'high' is not of type 'integer'\n"), done.stderr)
+
     def test_template(self):
         (block,) = blocks("template", "sdk/README.md")
         with tempfile.TemporaryDirectory() as folder:

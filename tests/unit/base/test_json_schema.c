@@ -294,6 +294,21 @@ Test(json_schema, patterns_are_those_of_ecmascript)
     }
 }
 
+/* A resource passed through by nothing but a reference counts as well. */
+Test(json_schema, dynamic_references_see_every_resource_on_the_way)
+{
+    struct json_schema *schema =
+        compile("{\"$id\":\"https://x/base\",\"$ref\":\"first#/$defs/stuff\",\"$defs\":{"
+                "\"1\":{\"$id\":\"first\",\"$defs\":{\"stuff\":{\"$ref\":\"second#/$defs/stuff\"},"
+                "\"length\":{\"$dynamicAnchor\":\"length\",\"maxLength\":2}}},"
+                "\"2\":{\"$id\":\"second\",\"$defs\":{\"stuff\":{\"$dynamicRef\":\"#length\"},"
+                "\"length\":{\"$dynamicAnchor\":\"length\",\"maxLength\":3}}}}}",
+                0);
+    cr_expect_eq(validate(schema, "\"hi\"", NULL), 0);
+    cr_expect_eq(validate(schema, "\"hey\"", NULL), ERR_INVALID);
+    json_schema_unref(schema);
+}
+
 Test(json_schema, dynamic_references_take_the_outermost_anchor)
 {
     struct json_schema *schema =
@@ -321,11 +336,11 @@ struct failures {
     char text[1000];
 };
 
-static void add_failure(void *ctx, const char *pointer, const char *why)
+static void add_failure(void *ctx, const char *pointer, const char *path, const char *why)
 {
     struct failures *f = ctx;
     size_t len = strlen(f->text);
-    snprintf(f->text + len, sizeof f->text - len, "%s: %s\n", pointer, why);
+    snprintf(f->text + len, sizeof f->text - len, "%s %s: %s\n", pointer, path, why);
 }
 
 Test(json_schema, all_failures_are_told_with_their_pointers)
@@ -337,12 +352,24 @@ Test(json_schema, all_failures_are_told_with_their_pointers)
     AUTO_JSON *instance = parse("{\"a/b\":1,\"l\":[2,1,0]}");
     struct failures f = {""};
     cr_expect_eq(json_schema_validate_all(schema, instance, add_failure, &f), 4);
-    cr_expect_str_eq(f.text, "/a~1b: 1 is not of type 'string'\n"
-                             "/l/1: 1 is less than the minimum of 2\n"
-                             "/l/2: 0 is less than the minimum of 2\n"
-                             ": 'z' is a required property\n");
+    cr_expect_str_eq(f.text, "/a~1b $.a/b: 1 is not of type 'string'\n"
+                             "/l/1 $.l[1]: 1 is less than the minimum of 2\n"
+                             "/l/2 $.l[2]: 0 is less than the minimum of 2\n"
+                             " $: 'z' is a required property\n");
     AUTO_JSON *good = parse("{\"z\":1}");
     cr_expect_eq(json_schema_validate_all(schema, good, add_failure, &f), 0);
+    json_schema_unref(schema);
+}
+
+/* An anyOf is told by what its nearest branch has against the value, at that place. */
+Test(json_schema, failures_in_a_branch_are_placed_too)
+{
+    struct json_schema *schema =
+        compile("{\"properties\":{\"a\":{\"anyOf\":[{\"items\":{\"type\":\"integer\"}}]}}}", 0);
+    AUTO_JSON *instance = parse("{\"a\":[1,\"x\"]}");
+    struct failures f = {.text = ""};
+    cr_expect_eq(json_schema_validate_all(schema, instance, add_failure, &f), 1);
+    cr_expect_str_eq(f.text, "/a/1 $.a[1]: 'x' is not of type 'integer'\n");
     json_schema_unref(schema);
 }
 
