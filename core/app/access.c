@@ -28,6 +28,11 @@ int access_check(const struct settings *s, struct error *err)
         return error_set(err, ERR_INVALID,
                          "there is no authentication back end, so every request would be admin: "
                          "listen on loopback only, or accept that with --debug-auth=insecure");
+    if (s->hyprxa_token_path[0] != '/' || strpbrk(s->hyprxa_token_path, "{}?#% "))
+        return error_set(err, ERR_INVALID, "HYPRXA_TOKEN_PATH '%s' is not a path, such as /token",
+                         s->hyprxa_token_path);
+    if (!s->auth_debug_user_username[0])
+        return error_set(err, ERR_INVALID, "AUTH_DEBUG_USER_USERNAME is empty");
     return 0;
 }
 
@@ -37,6 +42,37 @@ static struct string_list scopes_of(const struct setting_strings *set,
     if (set->n)
         return (struct string_list){(const char *const *)set->items, set->n};
     return (struct string_list){when_empty, 1};
+}
+
+static const char *or_null(const char *text)
+{
+    return *text ? text : NULL;
+}
+
+/* The debug user of the settings; its scopes, where the settings give any, replace all others. */
+static int open_debug(struct access *a, const struct settings *s, struct error *err)
+{
+    struct auth_debug debug = {
+        .user = {.username = s->auth_debug_user_username,
+                 .first_name = or_null(s->auth_debug_user_first_name),
+                 .last_name = or_null(s->auth_debug_user_last_name),
+                 .email = or_null(s->auth_debug_user_email),
+                 .company = or_null(s->auth_debug_user_company),
+                 .country = or_null(s->auth_debug_user_country),
+                 .has_upi = true,
+                 .upi = s->auth_debug_user_upi,
+                 .scopes = {(const char *const *)s->auth_debug_user_scopes.items,
+                            s->auth_debug_user_scopes.n}},
+        .fixed_scopes = s->origin[SETTING_INDEX_AUTH_DEBUG_USER_SCOPES] != SETTING_DEFAULT,
+        .require_token = s->auth_debug_require_token,
+    };
+    int rc = token_algorithm_from_name(s->hyprxa_hash_algorithm, &debug.algorithm, err);
+    if (!rc)
+        rc = auth_open_debug(&debug, &a->auth, err);
+    const struct string_list *all[] = {&a->read.required, &a->write.required, &a->admin.required};
+    for (size_t i = 0; i < 3 && !rc; i++)
+        rc = auth_add_scopes(a->auth, all[i], err);
+    return rc;
 }
 
 int access_open(struct access *a, const struct settings *s, struct error *err)
@@ -57,12 +93,7 @@ int access_open(struct access *a, const struct settings *s, struct error *err)
         .admin = {scopes_of(&s->hyprxa_admin_scopes, admin_scope), s->hyprxa_admin_any,
                   s->hyprxa_admin_raise_on_no_scopes},
     };
-    rc = auth_open_debug(&a->read.required, &a->auth, err);
-    if (!rc)
-        rc = auth_add_scopes(a->auth, &a->write.required, err);
-    if (!rc)
-        rc = auth_add_scopes(a->auth, &a->admin.required, err);
-    return rc;
+    return open_debug(a, s, err);
 }
 
 void access_close(struct access *a)

@@ -44,6 +44,7 @@ struct app {
     struct unitops *unitops;
     struct events *events;
     struct timeseries *timeseries;
+    struct users users;
     struct admin admin;
     int lock_fd; /* of the data directory: one server each */
 };
@@ -260,7 +261,7 @@ static int open_services(struct app *app, const struct settings *s, struct error
 
 static int add_routes(struct app *app, struct error *err)
 {
-    int rc = users_add_routes(app->server, err);
+    int rc = users_add_routes(&app->users, app->server, err);
     if (!rc)
         rc = topics_add_routes(app->topics, app->server, err);
     if (!rc)
@@ -303,6 +304,8 @@ int app_start(const struct settings *settings, const struct source_configs *sour
         rc = hold_source_scopes(app, err);
     }
     if (!rc) {
+        app->users.auth = app->access.auth;
+        app->users.token_path = settings->hyprxa_token_path;
         app->admin.server = app->server;
         app->admin.storage = app->storage;
         app->admin.events = app->events;

@@ -38,6 +38,12 @@ int auth_authenticate(struct auth *auth, const struct auth_credentials *credenti
     return auth->backend->authenticate(auth->self, credentials, ret_user, err);
 }
 
+int auth_login(struct auth *auth, const char *username, const char *password, struct buf *ret_token,
+               struct error *err)
+{
+    return auth->backend->login(auth->self, username, password, ret_token, err);
+}
+
 bool auth_is_debug(const struct auth *auth)
 {
     return auth->backend->is_debug;

@@ -5,6 +5,8 @@
 #ifndef HYPRXA_AUTH_AUTH_H
 #define HYPRXA_AUTH_AUTH_H
 
+#include "auth/token.h"
+#include "base/buf.h"
 #include "base/error.h"
 
 #include <stdbool.h>
@@ -48,9 +50,15 @@ enum scope_verdict scope_check(const struct scope_rule *rule, const struct user 
 /* 0 for SCOPE_PASS, else the HTTP status; *ret_detail is the contract's text, static ("" for 0). */
 int scope_verdict_status(enum scope_verdict verdict, const char **ret_detail);
 
-/* Debug authentication: every request is `admin`, who holds `scopes` and those added later for
- * sources.  Names are copied.  [control] */
-int auth_open_debug(const struct string_list *scopes, struct auth **ret, struct error *err);
+/* Debug authentication, without a password. */
+struct auth_debug {
+    struct user user;   /* whom every request is taken for; copied */
+    bool fixed_scopes;  /* only those of `user`: auth_add_scopes() adds none */
+    bool require_token; /* only who brings a token of auth_login() is the user, others are nobody */
+    enum token_algorithm algorithm; /* of the tokens; their key lasts as long as `auth` */
+};
+int auth_open_debug(const struct auth_debug *debug, struct auth **ret,
+                    struct error *err); /* [control] */
 int auth_add_scopes(struct auth *auth, const struct string_list *scopes,
                     struct error *err); /* [any] */
 void auth_close(struct auth *auth);
@@ -59,6 +67,9 @@ void auth_close(struct auth *auth);
  * unrefs.  An error means that a back end failed.  [any] */
 int auth_authenticate(struct auth *auth, const struct auth_credentials *credentials,
                       const struct user **ret_user, struct error *err);
+/* Append a token for who proves to be `username`.  ERR_REFUSED: they did not.  [any] */
+int auth_login(struct auth *auth, const char *username, const char *password, struct buf *ret_token,
+               struct error *err);
 bool auth_is_debug(const struct auth *auth);
 
 #endif

@@ -9,6 +9,8 @@ struct auth_backend {
     bool is_debug;
     int (*authenticate)(void *self, const struct auth_credentials *credentials,
                         const struct user **ret_user, struct error *err);
+    int (*login)(void *self, const char *username, const char *password, struct buf *ret_token,
+                 struct error *err);
     void (*close)(void *self);
     /* --- optional --- */
     int (*add_scopes)(void *self, const struct string_list *scopes, struct error *err);

@@ -36,7 +36,8 @@ void yaml_place(const struct yaml_document *doc, const char *pointer, unsigned *
  * (setting_strings), `hyprxa_read_any` (bool).
  *
  * In a settings file a variable A_B_C is key `b_c` of group `a`; those of group `hyprxa` may also
- * stand at the top level (`storage: ...`). */
+ * stand at the top level (`storage: ...`).  AUTH_DEBUG_... has groups of its own within `auth`:
+ * `auth: {debug: {user: {...}}}`. */
 
 /* Defaults, then `file` (NULL: none), then `.env` of the working directory, then the environment
  * (names in any case; an empty value is not set).  Flags are the caller's, set later with

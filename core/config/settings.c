@@ -66,13 +66,20 @@ static void problem_at(struct file_reader *r, const char *pointer, bool key, con
     buf_append_char(r->problems, '\n');
 }
 
+static bool has_capital(const char *key)
+{
+    for (const char *p = key; *p; p++)
+        if (isupper((unsigned char)*p))
+            return true;
+    return false;
+}
+
 /* `maxlen` of group `events` is EVENTS_MAXLEN. */
 static const struct setting *find_in_group(const char *group, const char *key)
 {
     size_t len = strlen(group);
-    for (const char *p = key; *p; p++)
-        if (isupper((unsigned char)*p))
-            return NULL;
+    if (has_capital(key))
+        return NULL;
     for (size_t i = 0; i < SETTINGS_COUNT; i++) {
         const char *variable = table[i].variable;
         if (strncasecmp(variable, group, len) == 0 && variable[len] == '_' &&
@@ -90,6 +97,16 @@ static bool is_group(const char *name)
         if (strcspn(variable, "_") == len && strncasecmp(variable, name, len) == 0)
             return name[0] >= 'a';
     }
+    return false;
+}
+
+/* Groups within a group: `username` of `auth: {debug: {user: ...}}` is AUTH_DEBUG_USER_USERNAME. */
+static bool is_inner_group(const char *name)
+{
+    static const char *const inner[] = {"auth_debug", "auth_debug_user"};
+    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)
+        if (strcmp(name, inner[i]) == 0)
+            return true;
     return false;
 }
 
@@ -113,30 +130,33 @@ static int read_setting(struct file_reader *r, const struct setting *d, const ch
     return 0;
 }
 
-static int read_group(struct file_reader *r, const char *group, struct json_object *members)
+/* The members of `group`, which stands at `pointer`. */
+static int read_group(struct file_reader *r, const char *group, struct buf *pointer,
+                      struct json_object *members)
 {
-    AUTO(buf) pointer = BUF_INIT(YAML_FILE_MAX);
-    yaml_pointer_append(&pointer, group);
     if (!json_object_is_type(members, json_type_object)) {
-        problem_at(r, pointer.data, false, "expected a group of settings (key: value)");
+        problem_at(r, pointer->data, false, "expected a group of settings (key: value)");
         return 0;
     }
-    size_t base = pointer.len;
+    size_t base = pointer->len;
+    int rc = 0;
     json_object_object_foreach (members, key, value) {
-        buf_consume(&pointer, 0);
-        pointer.len = base;
-        if (yaml_pointer_append(&pointer, key) != 0)
+        AUTO(buf) inner = BUF_INIT(YAML_FILE_MAX);
+        buf_printf(&inner, "%s_%s", group, key);
+        pointer->len = base;
+        if (inner.failed || yaml_pointer_append(pointer, key) != 0)
             return ERR_NOMEM;
         const struct setting *d = find_in_group(group, key);
-        int rc = 0;
         if (d)
-            rc = read_setting(r, d, pointer.data, value);
+            rc = read_setting(r, d, pointer->data, value);
+        else if (is_inner_group(inner.data))
+            rc = read_group(r, inner.data, pointer, value);
         else
-            problem_at(r, pointer.data, true, "unknown setting");
+            problem_at(r, pointer->data, true, "unknown setting");
         if (rc)
-            return rc;
+            break;
     }
-    return 0;
+    return rc;
 }
 
 /* A top-level key is a group, or a setting of the group `hyprxa` (`storage: ...`). */
@@ -160,7 +180,7 @@ static int read_file(struct settings *s, const char *file, struct buf *problems,
             const struct setting *d = find_in_group("hyprxa", key);
             rc = yaml_pointer_append(&pointer, key);
             if (rc == 0 && is_group(key))
-                rc = read_group(&r, key, value);
+                rc = read_group(&r, key, &pointer, value);
             else if (rc == 0 && d)
                 rc = read_setting(&r, d, pointer.data, value);
             else if (rc == 0)

@@ -141,7 +141,7 @@ struct http_stats {
 void http_get_stats(struct http_server *server, struct http_stats *ret);
 const char *http_refused_name(enum http_refused reason); /* "framing", ... */
 
-/* A field of an urlencoded body (HTTP_BODY_FORM); NULL: absent or empty.  [worker] */
+/* A field of an urlencoded or multipart body (HTTP_BODY_FORM); NULL: absent or empty.  [worker] */
 const char *http_form(struct http_request *r, const char *name);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/json_scan.h"
 #include "http/http.h"
+#include "http/multipart.h"
 
 #include <civetweb.h>
 #include <pthread.h>
@@ -147,10 +148,6 @@ int reaper_start(struct http_server *server, struct error *err);
 void reaper_stop(struct http_server *server);
 
 /* --- the request --- */
-
-struct http_pair {
-    const char *name, *value;
-};
 
 struct http_request {
     struct http_server *server;

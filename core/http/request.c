@@ -255,22 +255,35 @@ static bool parse_json_body(struct http_request *r)
     return true;
 }
 
+static bool is_type(const char *type, const char *wanted)
+{
+    size_t len = strlen(wanted);
+    return strncasecmp(type, wanted, len) == 0 && strchr("; \t", type[len]);
+}
+
 static bool parse_form_body(struct http_request *r)
 {
+    struct buf *body = &r->worker->body;
     const char *type = http_header(r, "Content-Type");
-    static const char urlencoded[] = "application/x-www-form-urlencoded";
-    if (r->worker->body.len == 0 || !type ||
-        strncasecmp(type, urlencoded, sizeof urlencoded - 1) != 0)
-        return true;
     struct error err = ERROR_INIT;
-    int code = url_split_pairs(r->arena, r->worker->body.data, r->worker->body.len, &r->form,
-                               &r->n_form, &err);
+    int code = 0;
+    if (body->len == 0 || !type)
+        return true;
+    if (is_type(type, "application/x-www-form-urlencoded")) {
+        code = url_split_pairs(r->arena, body->data, body->len, &r->form, &r->n_form, &err);
+    } else if (is_type(type, "multipart/form-data")) {
+        r->form = arena_alloc(r->arena, HTTP_MAX_QUERY * sizeof *r->form);
+        code = r->form ? multipart_split(body->data, body->len, type, r->form, HTTP_MAX_QUERY,
+                                         &r->n_form, &err)
+                       : error_set(&err, ERR_NOMEM, "out of memory for a form");
+    }
     if (!code)
         return true;
     if (code == ERR_NOMEM)
         http_respond_error(r, &err);
     else
-        http_respond_detail(r, 400, "There was an error parsing the body");
+        http_respond_detail(
+            r, 400, code == ERR_LIMIT ? err.message : "There was an error parsing the body");
     return false;
 }
 

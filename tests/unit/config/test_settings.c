@@ -122,7 +122,8 @@ Test(settings, the_file_takes_groups_and_top_level_keys)
               "debug_auth: true\n"
               "hyprxa: {read_scopes: [R], workers: 8, max_body: 2MiB}\n"
               "timeseries:\n  flush_interval: 250ms\n  expire_after: 7d\n  lock_ttl: 4\n"
-              "memcached: {timeout: 0.5}\n");
+              "memcached: {timeout: 0.5}\n"
+              "auth: {debug: {require_token: true, user: {first_name: Ada, scopes: []}}}\n");
     cr_expect_str_eq(s.hyprxa_storage, "sqlite:///x.db");
     cr_expect_str_eq(s.hyprxa_listen.items[0], "127.0.0.1:8100");
     cr_expect_str_eq(s.hyprxa_log_level, "debug");
@@ -133,6 +134,10 @@ Test(settings, the_file_takes_groups_and_top_level_keys)
     cr_expect_eq(s.timeseries_expire_after_us, 7 * 86400 * INT64_C(1000000));
     cr_expect_eq(s.timeseries_lock_ttl_us, 4000000);
     cr_expect_eq(s.memcached_timeout_us, 500000);
+    cr_expect(s.auth_debug_require_token);
+    cr_expect_str_eq(s.auth_debug_user_first_name, "Ada");
+    cr_expect_str_eq(s.auth_debug_user_username, "admin");
+    cr_expect_eq(settings_origin(&s, "AUTH_DEBUG_USER_SCOPES"), SETTING_FILE);
     settings_release(&s);
 }
 
@@ -151,7 +156,8 @@ Test(settings, every_problem_of_the_file_is_collected_with_its_place)
         "  workers: 1\n"
         "workers: 10\n"
         "topics: 3\n"
-        "mongodb: {connection_uri: 12, appname: 5}\n",
+        "mongodb: {connection_uri: 12, appname: 5}\n"
+        "auth: {debug: {usr: {}, user: {upi: x, scope: []}}, debug_user: 1}\n",
         "hyprxa.yaml:2:11: expected a whole number from 1 to 10000000; found lots\n"
         "hyprxa.yaml:3:3: unknown setting\n"
         "hyprxa.yaml:4:19: expected a duration from 0 to 3600 s: a number of seconds, or with a "
@@ -164,7 +170,11 @@ Test(settings, every_problem_of_the_file_is_collected_with_its_place)
         "hyprxa.yaml:11:1: this setting stands in the file twice\n"
         "hyprxa.yaml:12:9: expected a group of settings (key: value)\n"
         "hyprxa.yaml:13:27: expected text\n"
-        "hyprxa.yaml:13:40: expected text; found 5\n");
+        "hyprxa.yaml:13:40: expected text; found 5\n"
+        "hyprxa.yaml:14:16: unknown setting\n"
+        "hyprxa.yaml:14:37: expected a whole number from 0 to 9223372036854775807; found x\n"
+        "hyprxa.yaml:14:40: unknown setting\n"
+        "hyprxa.yaml:14:65: expected a group of settings (key: value)\n");
 }
 
 Test(settings, problems_of_the_environment_name_the_variable)
