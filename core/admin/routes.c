@@ -132,6 +132,7 @@ static void http_metrics(struct http_server *server, struct buf *out)
             s.undeclared);
     counter(out, "hyprxa_http_connections", "Connections accepted.", s.connections);
     gauge(out, "hyprxa_http_in_flight", "Requests being served.", s.in_flight);
+    gauge(out, "hyprxa_http_downloads", "Downloads under way.", s.downloads);
     gauge(out, "hyprxa_http_workers_busy", "Workers that hold a connection.", s.workers_busy);
 }
 

@@ -212,9 +212,12 @@ static void send_rows(struct http_request *r, enum table_format format,
             if (table_end_row(&t))
                 break;
         }
-    if (rc < 0)
+    if (rc < 0) {
         log_error(logger, "a download of events broke off: %s", err.message);
-    table_finish(&t, rc == 0);
+        table_fail(&t, &err);
+    } else {
+        table_finish(&t, rc == 0);
+    }
 }
 
 static void recorded(struct http_request *r, void *ctx)

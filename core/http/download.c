@@ -15,29 +15,59 @@ enum {
 
 struct http_download {
     struct http_request *request;
+    const char *content_type, *suffix; /* borrowed for good: literals */
     bool chunked;
+    bool started; /* the head went out */
     bool failed;
     size_t used;
     char bytes[CHUNK_HEAD + DOWNLOAD_BUFFER + CHUNK_TAIL];
 };
 
+/* A place among the downloads under way.  False: there is none. */
+static bool take_place(struct http_server *server)
+{
+    if (atomic_fetch_add(&server->downloads, 1) < server->options.max_downloads)
+        return true;
+    atomic_fetch_sub(&server->downloads, 1);
+    return false;
+}
+
 struct http_download *http_download_begin(struct http_request *r, const char *content_type,
                                           const char *suffix)
 {
-    struct http_download *d = malloc(sizeof *d);
+    struct error err = ERROR_INIT;
+    struct http_download *d = NULL;
+    if (!take_place(r->server)) {
+        atomic_fetch_add_explicit(&r->server->refused[HTTP_REFUSED_DOWNLOADS], 1,
+                                  memory_order_relaxed);
+        error_set(&err, ERR_LIMIT, "Too many downloads at a time.");
+    } else if (!(d = malloc(sizeof *d))) {
+        atomic_fetch_sub(&r->server->downloads, 1);
+        error_set(&err, ERR_NOMEM, "out of memory for a download");
+    }
     if (!d) {
-        struct error err = {ERR_NOMEM, 0, "out of memory for a download"};
         http_respond_error(r, &err);
         return NULL;
     }
     d->request = r;
+    d->content_type = content_type;
+    d->suffix = suffix;
     d->chunked = !r->http10;
-    d->failed = false;
+    d->started = d->failed = false;
     d->used = 0;
-    if (!http_mark_answered(r, 200)) {
-        free(d);
-        return NULL;
-    }
+    return d;
+}
+
+/* The head, once.  ERR_CLOSED: the client is gone. */
+static int start(struct http_download *d)
+{
+    struct http_request *r = d->request;
+    if (d->started)
+        return 0;
+    d->started = true;
+    d->failed = true;
+    if (!http_mark_answered(r, 200))
+        return ERR_CLOSED;
     if (r->http10)
         http_close_after(r); /* the end of the connection is the end of the body */
     struct buf *out = &r->worker->out;
@@ -46,19 +76,17 @@ struct http_download *http_download_begin(struct http_request *r, const char *co
     buf_printf(out,
                "content-type: %s\r\n"
                "content-disposition: attachment; filename=%lld%s\r\n%s\r\n",
-               content_type, (long long)time_now_us(), suffix,
+               d->content_type, (long long)time_now_us(), d->suffix,
                d->chunked ? "transfer-encoding: chunked\r\n" : "");
-    if (out->failed || http_send(r, out->data, out->len)) {
+    d->failed = out->failed || http_send(r, out->data, out->len);
+    if (d->failed)
         http_close_after(r);
-        free(d);
-        return NULL;
-    }
-    return d;
+    return d->failed ? ERR_CLOSED : 0;
 }
 
 static int flush(struct http_download *d)
 {
-    if (d->used == 0 || d->failed)
+    if (start(d) || d->used == 0 || d->failed)
         return d->failed ? ERR_CLOSED : 0;
     char *begin = d->bytes + CHUNK_HEAD;
     size_t len = d->used;
@@ -94,11 +122,18 @@ int http_download_write(struct http_download *d, const void *bytes, size_t len)
     return 0;
 }
 
+static void release(struct http_download *d)
+{
+    atomic_fetch_sub(&d->request->server->downloads, 1);
+    free(d);
+}
+
 void http_download_end(struct http_download *d, bool complete)
 {
     if (!d)
         return;
     struct http_request *r = d->request;
+    start(d);
     if (!r->head) {
         flush(d);
         if (complete && !d->failed && d->chunked)
@@ -106,5 +141,16 @@ void http_download_end(struct http_download *d, bool complete)
         if (!complete || d->failed)
             http_close_after(r);
     }
-    free(d);
+    release(d);
+}
+
+void http_download_fail(struct http_download *d, const struct error *err)
+{
+    if (!d)
+        return;
+    if (d->started)
+        http_close_after(d->request);
+    else
+        http_respond_error(d->request, err);
+    release(d);
 }

@@ -26,6 +26,7 @@ struct http_options {
     size_t n_listen;
     unsigned workers;                 /* 0: 256 */
     size_t max_body;                  /* 0: 1 MiB */
+    unsigned max_downloads;           /* at a time, each holds a worker; 0: a quarter of them */
     const char *const *allow_origins; /* a trailing '*' means any port */
     size_t n_allow_origins;
     bool check_host; /* debug auth: Host must be localhost, 127.0.0.1 or [::1], else 421 */
@@ -109,24 +110,29 @@ void http_respond_ok(struct http_request *r); /* {"status":"OK"} */
 void http_respond_error(struct http_request *r, const struct error *err);
 void http_add_header(struct http_request *r, const char *name, const char *value);
 
-/* A download: chunked, `content-disposition: attachment; filename=<us><suffix>`. */
+/* A download: chunked, `content-disposition: attachment; filename=<us><suffix>`.  The head goes out
+ * with the first 64 KiB, so that what fails before is answered as any error.  The texts must outlive
+ * the download.  NULL: answered, 503 when `max_downloads` are under way. */
 struct http_download;
 struct http_download *http_download_begin(struct http_request *r, const char *content_type,
-                                          const char *suffix); /* NULL: the client is gone */
+                                          const char *suffix);
 /* Buffered; ERR_CLOSED: the client is gone or too slow, give up. */
 int http_download_write(struct http_download *d, const void *bytes, size_t len);
 /* complete == false leaves out the final chunk, so that the client can tell. */
 void http_download_end(struct http_download *d, bool complete);
+/* Instead of the end: answers the error if nothing went out yet, else leaves out the final chunk. */
+void http_download_fail(struct http_download *d, const struct error *err);
 
 /* --- counters, for /metrics and /admin [any] --- */
 
 enum http_refused {
-    HTTP_REFUSED_FRAMING,  /* malformed head, lengths, encodings, URL */
-    HTTP_REFUSED_SIZE,     /* head, URL or body too large */
-    HTTP_REFUSED_TIMEOUT,  /* slow head, body or reader; idle connections in a crowd */
-    HTTP_REFUSED_HOST,     /* 421 */
-    HTTP_REFUSED_ORIGIN,   /* 403 of a foreign Origin, refused preflights */
-    HTTP_REFUSED_STOPPING, /* 503 during shutdown */
+    HTTP_REFUSED_FRAMING,   /* malformed head, lengths, encodings, URL */
+    HTTP_REFUSED_SIZE,      /* head, URL or body too large */
+    HTTP_REFUSED_TIMEOUT,   /* slow head, body or reader; idle connections in a crowd */
+    HTTP_REFUSED_HOST,      /* 421 */
+    HTTP_REFUSED_ORIGIN,    /* 403 of a foreign Origin, refused preflights */
+    HTTP_REFUSED_STOPPING,  /* 503 during shutdown */
+    HTTP_REFUSED_DOWNLOADS, /* 503 while too many are under way */
     HTTP_REFUSED_REASONS
 };
 struct http_stats {
@@ -135,6 +141,7 @@ struct http_stats {
     uint64_t connections;           /* accepted so far */
     uint64_t bytes_in, bytes_out;   /* bodies read; bytes sent by workers */
     unsigned in_flight;             /* handlers running now */
+    unsigned downloads;             /* of them: downloads */
     unsigned workers, workers_busy; /* busy: holding a connection, also an idle one */
     uint64_t undeclared;            /* times a handler did what its row does not declare */
 };

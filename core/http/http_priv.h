@@ -122,6 +122,7 @@ struct http_server {
     /* atomic */
     atomic_uint n_workers; /* slots given to threads */
     atomic_uint in_flight; /* handlers running */
+    atomic_uint downloads; /* of them: downloads */
     atomic_bool stopping;  /* new requests get 503 */
     atomic_bool self_testing;
     atomic_bool crowded; /* every worker holds a connection */

@@ -291,6 +291,8 @@ static int copy_options(struct http_server *server, const struct http_options *o
                          MAX_WORKERS);
     if (own->max_body == 0)
         own->max_body = DEFAULT_MAX_BODY;
+    if (own->max_downloads == 0)
+        own->max_downloads = own->workers > 4 ? own->workers / 4 : 1;
     if (own->header_timeout_ms <= 0)
         own->header_timeout_ms = DEFAULT_HEADER_TIMEOUT_MS;
     if (own->request_timeout_ms <= 0)
@@ -535,6 +537,7 @@ int http_fd_floor(const struct http_server *server)
 void http_get_stats(struct http_server *server, struct http_stats *ret)
 {
     struct http_stats sum = {.in_flight = atomic_load(&server->in_flight),
+                             .downloads = atomic_load(&server->downloads),
                              .workers = server->options.workers};
     for (unsigned i = 0; i < server->options.workers; i++) {
         struct http_worker *w = &server->workers[i];
@@ -556,9 +559,10 @@ void http_get_stats(struct http_server *server, struct http_stats *ret)
 const char *http_refused_name(enum http_refused reason)
 {
     static const char *const names[HTTP_REFUSED_REASONS] = {
-        [HTTP_REFUSED_FRAMING] = "framing", [HTTP_REFUSED_SIZE] = "size",
-        [HTTP_REFUSED_TIMEOUT] = "timeout", [HTTP_REFUSED_HOST] = "host",
-        [HTTP_REFUSED_ORIGIN] = "origin",   [HTTP_REFUSED_STOPPING] = "stopping",
+        [HTTP_REFUSED_FRAMING] = "framing",     [HTTP_REFUSED_SIZE] = "size",
+        [HTTP_REFUSED_TIMEOUT] = "timeout",     [HTTP_REFUSED_HOST] = "host",
+        [HTTP_REFUSED_ORIGIN] = "origin",       [HTTP_REFUSED_STOPPING] = "stopping",
+        [HTTP_REFUSED_DOWNLOADS] = "downloads",
     };
     return reason < HTTP_REFUSED_REASONS ? names[reason] : "unknown";
 }

@@ -150,6 +150,18 @@ void table_null(struct table *t)
         buf_append_lit(&t->rows, "null");
 }
 
+void table_nulls(struct table *t, size_t n)
+{
+    for (; n > 0 && (t->column == 0 || t->format != TABLE_CSV); n--)
+        table_null(t);
+    if (n == 0 || buf_reserve(&t->rows, n))
+        return;
+    memset(t->rows.data + t->rows.len, ',', n);
+    t->rows.len += n;
+    t->rows.data[t->rows.len] = '\0';
+    t->column += n;
+}
+
 void table_time(struct table *t, int64_t time_us)
 {
     const int64_t day_us = 86400 * TIME_US_PER_SECOND;
@@ -245,5 +257,11 @@ void table_finish(struct table *t, bool complete)
     if (t->rows.len && !t->failed)
         flush(t);
     http_download_end(t->download, complete && !t->failed);
+    buf_release(&t->rows);
+}
+
+void table_fail(struct table *t, const struct error *err)
+{
+    http_download_fail(t->download, err);
     buf_release(&t->rows);
 }

@@ -1,7 +1,7 @@
 /* A table as a download: CSV (RFC 4180) or JSON Lines with one array a row, written cell by cell.
  *
  *     struct table t;
- *     if (table_begin(&t, r, format)) return;      the client is gone
+ *     if (table_begin(&t, r, format)) return;      answered
  *     table_text(&t, "timestamp", 9); table_end_row(&t); ...
  *     table_finish(&t, true);
  *
@@ -36,13 +36,15 @@ struct table {
     char day[16];    /* ... as "YYYY-MM-DDT" */
 };
 
-/* Answers the request's head.  ERR_CLOSED: the client is gone, nothing to finish. */
+/* ERR_CLOSED: answered (too many downloads), nothing to finish.  The head goes out with the first
+ * block of rows. */
 int table_begin(struct table *t, struct http_request *r, enum table_format format);
 
 /* --- cells, left to right --- */
 void table_text(struct table *t, const char *text, size_t len);
 void table_json(struct table *t, const char *json, size_t len); /* a container as JSON text */
 void table_null(struct table *t);
+void table_nulls(struct table *t, size_t n);
 void table_time(struct table *t, int64_t time_us);
 void table_value(struct table *t, const struct value *v);
 
@@ -50,5 +52,8 @@ void table_value(struct table *t, const struct value *v);
 int table_end_row(struct table *t);
 /* complete == false: something failed half-way; the body ends without its final chunk. */
 void table_finish(struct table *t, bool complete);
+/* Instead: the error is the answer if nothing went out yet, else the body ends without its final
+ * chunk. */
+void table_fail(struct table *t, const struct error *err);
 
 #endif

@@ -372,10 +372,11 @@ static int read_window(struct series_cursor *c, struct series_reader *r, struct 
     sqlite3_bind_int64(stmt, 2, c->lo);
     sqlite3_bind_int64(stmt, 3, c->hi);
     int64_t until = time_monotonic_ms() + WINDOW_MS;
-    size_t bytes = 0;
+    size_t bytes = 0, most = c->base.window_bytes ? c->base.window_bytes : WINDOW_BYTES_MAX;
+    size_t window = c->window_bytes < most ? c->window_bytes : most;
     int step, rc = 0;
     while (!rc && (step = sqlite3_step(stmt)) == SQLITE_ROW) {
-        bool full = bytes >= c->window_bytes || time_monotonic_ms() >= until;
+        bool full = bytes >= window || time_monotonic_ms() >= until;
         if (full && c->parts_n && c->parts[c->parts_n - 1].start != sqlite3_column_int64(stmt, 0))
             break;
         rc = add_part(c, stmt, &bytes);
@@ -392,9 +393,10 @@ static int read_window(struct series_cursor *c, struct series_reader *r, struct 
 }
 
 /* Tell of a chunk that cannot be read, once. */
-static void report_damage(const struct series_cursor *c, int64_t chunk)
+static void report_damage(struct series_cursor *c, int64_t chunk)
 {
     struct series_store *ss = c->store;
+    c->base.incomplete = true;
     size_t i = 0, max = sizeof ss->damaged / sizeof *ss->damaged;
     pthread_mutex_lock(&ss->pool_lock);
     while (i < ss->damaged_n && ss->damaged[i] != chunk)

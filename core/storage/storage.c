@@ -153,6 +153,16 @@ void storage_samples_cursor_close(struct storage_sample_cursor *cursor)
         cursor->ops->samples_cursor_close(cursor);
 }
 
+void storage_samples_cursor_window(struct storage_sample_cursor *cursor, size_t bytes)
+{
+    cursor->window_bytes = bytes;
+}
+
+bool storage_samples_incomplete(const struct storage_sample_cursor *cursor)
+{
+    return cursor->incomplete;
+}
+
 int storage_samples_last_time(struct storage *st, struct series *series, int64_t *ret_us,
                               struct error *err)
 {

@@ -150,6 +150,11 @@ int storage_samples_range(struct storage *st, struct series *series, int64_t sta
 long storage_samples_next(struct storage_sample_cursor *cursor, const struct sample **ret,
                           struct error *err);
 void storage_samples_cursor_close(struct storage_sample_cursor *cursor);
+/* Hold about `bytes` of the series in memory at a time; for who reads many side by side.  Before the
+ * first storage_samples_next(). */
+void storage_samples_cursor_window(struct storage_sample_cursor *cursor, size_t bytes);
+/* Whether damaged data was left out of what the cursor handed out so far. */
+bool storage_samples_incomplete(const struct storage_sample_cursor *cursor);
 /* Time of the newest stored sample; ERR_NOT_FOUND when there is none. */
 int storage_samples_last_time(struct storage *st, struct series *series, int64_t *ret_us,
                               struct error *err);

@@ -71,6 +71,8 @@ struct storage_event_cursor {
 };
 struct storage_sample_cursor {
     const struct storage_ops *ops;
+    size_t window_bytes; /* asked for; 0: the back end's choice */
+    bool incomplete;     /* the back end left damaged data out */
 };
 
 extern const struct storage_ops storage_sqlite_ops;

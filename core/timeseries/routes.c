@@ -5,6 +5,7 @@
 #include "feeds/feeds.h"
 #include "http/http.h"
 #include "http/time_range.h"
+#include "timeseries/reading.h"
 #include "timeseries/timeseries_priv.h"
 
 #include <stdio.h>
@@ -217,8 +218,13 @@ static const struct http_param samples_params[] = {
     {.name = "limit",
      .type = HTTP_INTEGER,
      .otherwise = "5000",
-     .summary = "How many samples at most, the newest; up to 15000"},
-    {.also = http_time_params},
+     .summary =
+         "How many samples at most, the newest; with `interval` how many intervals the range "
+         "may have, 15000 by default; up to 15000"},
+    {.name = "points",
+     .type = HTTP_INTEGER,
+     .summary = "Thin the samples out for plotting, by largest-triangle-three-buckets, to 3-15000"},
+    {.also = reading_params},
 };
 static const struct http_param recorded_params[] = {
     SELECTION_PARAMS,
@@ -227,7 +233,12 @@ static const struct http_param recorded_params[] = {
      .otherwise = "5",
      .summary = "Taken for compatibility: rows need no expected rate here"},
     {.name = "scan_rate", .type = HTTP_INTEGER, .alias_of = "scanRate"},
-    {.also = http_time_params},
+    {.name = "quality",
+     .type = HTTP_BOOLEAN,
+     .otherwise = "false",
+     .summary = "A column `<item>.quality` behind each item's: good, uncertain or bad"},
+    {.name = "points", .type = HTTP_INTEGER, .summary = "Of /samples only: refused here"},
+    {.also = reading_params},
 };
 
 static const struct http_route routes[] = {
@@ -262,10 +273,19 @@ static const struct http_route routes[] = {
      .handler = timeseries_samples,
      .access = HTTP_READ,
      .name = "samples",
-     .summary = "Stored samples of one data item",
+     .summary = "Stored samples of one data item, as they are, by interval or thinned out",
      .params = samples_params,
      .reply = "SubscriptionMessage",
      .errors = {400, 404}},
+    {.method = "GET",
+     .path = "/timeseries/{unitop}/last",
+     .handler = timeseries_last,
+     .access = HTTP_READ,
+     .name = "last_samples",
+     .summary = "The newest sample of each data item",
+     .params = selection_params,
+     .reply = "LastSamples",
+     .errors = {400, 404, 413}},
     {.method = "GET",
      .path = "/timeseries/{unitop}/recorded",
      .handler = timeseries_recorded,

@@ -134,7 +134,11 @@ int selection_token(struct timeseries *ts, struct json_object *items, char out[3
 /* --- samples.c --- */
 /* {"timestamp":…,"value":…}, as streams and /samples show it; `with_quality`: also when not good. */
 void timeseries_write_sample(struct buf *out, const struct sample *s, bool with_quality);
+const char *timeseries_quality_name(uint32_t quality);
 void timeseries_samples(struct http_request *r, void *ctx);
+void timeseries_last(struct http_request *r, void *ctx);
+
+/* --- recorded.c --- */
 void timeseries_recorded(struct http_request *r, void *ctx);
 
 /* What a feed of this service carries as its tag: the series it holds at their managers. */
