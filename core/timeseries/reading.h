@@ -2,13 +2,13 @@
 #ifndef HYPRXA_TIMESERIES_READING_H
 #define HYPRXA_TIMESERIES_READING_H
 
+#include "http/route.h"
 #include "timeseries/column.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct http_param;
 struct http_request;
 
 enum {
