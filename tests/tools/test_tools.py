@@ -105,6 +105,15 @@ class Setup(Folder):
         self.assertIn(f"apt-get install {self.packages[0]}", done.stderr)
         self.assertEqual(self.made_calls(), "")
 
+    def test_node_is_asked_for_only_where_there_is_no_recent_one(self):
+        for code, wanted in ((0, False), (1, True)):
+            script(self.bin / "node", f"exit {code}\n")
+            script(self.bin / "npm", "")
+            path = f"{self.bin}:{os.environ['PATH']}"
+            listed = run(TOOLS / "setup", "--list", "--compat", env={"PATH": path}).stdout.split()
+            self.assertIn("chromium", listed)
+            self.assertEqual("nodejs" in listed, wanted)
+
     def test_unknown_argument_is_refused(self):
         self.assertEqual(run(TOOLS / "setup", "--everything").returncode, 64)
 
