@@ -17,8 +17,8 @@ struct timeseries;
 struct admin {
     struct http_server *server;
     struct storage *storage;
-    struct events *events;
-    struct timeseries *timeseries;
+    struct events *events;         /* NULL: the feature is off */
+    struct timeseries *timeseries; /* likewise */
     int64_t started_us;
     atomic_bool ready; /* set when all is wired, cleared when stopping */
 };

@@ -20,11 +20,15 @@ static void info(struct http_request *r, void *ctx)
     struct admin *a = ctx;
     AUTO(buf) out = BUF_INIT(INFO_MAX);
     buf_append_lit(&out, "{\"status\":\"ok\",\"info\":[");
-    events_info(a->events, &out);
+    if (a->events)
+        events_info(a->events, &out);
     size_t before = out.len;
-    buf_append_char(&out, ',');
-    timeseries_info(a->timeseries, &out);
-    if (out.len == before + 1)
+    if (a->events)
+        buf_append_char(&out, ',');
+    size_t first = out.len;
+    if (a->timeseries)
+        timeseries_info(a->timeseries, &out);
+    if (out.len == first)
         out.len = before; /* no manager is running */
     buf_append_lit(&out, "]}");
     http_respond_json(r, 200, &out);
@@ -151,8 +155,10 @@ static void metrics(struct http_request *r, void *ctx)
     http_metrics(a->server, &out);
     storage_metrics(a->storage, &out);
     streamer_metrics(http_server_streamer(a->server), &out);
-    events_metrics(a->events, &out);
-    timeseries_metrics(a->timeseries, &out);
+    if (a->events)
+        events_metrics(a->events, &out);
+    if (a->timeseries)
+        timeseries_metrics(a->timeseries, &out);
     buf_append_lit(&out, "# EOF\n");
     http_respond(r, 200, "application/openmetrics-text; version=1.0.0; charset=utf-8", out.data,
                  out.len);

@@ -220,6 +220,9 @@ static int open_server(struct app *app, const struct settings *s, struct error *
         .workers = (unsigned)s->hyprxa_workers,
         .max_body = (size_t)s->hyprxa_max_body,
         .max_downloads = (unsigned)s->hyprxa_max_downloads,
+        .max_header = (size_t)s->hyprxa_max_header,
+        .max_url = (size_t)s->hyprxa_max_url,
+        .heartbeat_ms = s->hyprxa_heartbeat_us / 1000,
         .request_timeout_ms = s->hyprxa_request_timeout_us / 1000,
         .allow_origins = (const char *const *)s->hyprxa_allow_origins.items,
         .n_allow_origins = s->hyprxa_allow_origins.n,
@@ -231,27 +234,36 @@ static int open_server(struct app *app, const struct settings *s, struct error *
     return http_server_new(&options, &app->server, err);
 }
 
-static int open_services(struct app *app, const struct settings *s, struct error *err)
+/* Topics and events; nothing when the feature is off. */
+static int open_events(struct app *app, const struct settings *s, struct error *err)
 {
-    struct timeseries_options series = timeseries_options(app, s);
-    struct unitops_sources sources = {.known = timeseries_source_known,
-                                      .permitted = timeseries_sources_permitted,
-                                      .map = timeseries_map_subscription};
-    int rc = topics_new(app->storage, &app->topics, err);
-    struct events_options events = {
+    struct events_options options = {
         .storage = app->storage,
         .broker = app->broker,
-        .topics = app->topics,
         .streamer = http_server_streamer(app->server),
         .channel = {.max_messages = (size_t)s->events_maxlen,
                     .max_bytes = (size_t)s->hyprxa_max_backlog,
                     .disconnect_slow = strcmp(s->hyprxa_slow_subscriber, "disconnect") == 0},
+        .max_body = (size_t)s->events_max_body,
         .max_subscribers = max_subscribers(s, s->events_max_subscribers),
     };
-    if (!rc)
-        rc = events_new(&events, &app->events, err);
-    if (!rc)
-        rc = timeseries_new(&series, &app->timeseries, err);
+    if (!s->features_events)
+        return 0;
+    int rc = topics_new(app->storage, &app->topics, err);
+    options.topics = app->topics;
+    return rc ? rc : events_new(&options, &app->events, err);
+}
+
+/* Unitops and timeseries; nothing when the feature is off. */
+static int open_timeseries(struct app *app, const struct settings *s, struct error *err)
+{
+    struct timeseries_options options = timeseries_options(app, s);
+    struct unitops_sources sources = {.known = timeseries_source_known,
+                                      .permitted = timeseries_sources_permitted,
+                                      .map = timeseries_map_subscription};
+    if (!s->features_timeseries)
+        return 0;
+    int rc = timeseries_new(&options, &app->timeseries, err);
     if (rc)
         return rc;
     sources.ctx = app->timeseries;
@@ -264,13 +276,13 @@ static int open_services(struct app *app, const struct settings *s, struct error
 static int add_routes(struct app *app, struct error *err)
 {
     int rc = users_add_routes(&app->users, app->server, err);
-    if (!rc)
+    if (!rc && app->events)
         rc = topics_add_routes(app->topics, app->server, err);
-    if (!rc)
+    if (!rc && app->events)
         rc = events_add_routes(app->events, app->server, err);
-    if (!rc)
+    if (!rc && app->timeseries)
         rc = unitops_add_routes(app->unitops, app->server, err);
-    if (!rc)
+    if (!rc && app->timeseries)
         rc = timeseries_add_routes(app->timeseries, app->server, err);
     if (!rc)
         rc = admin_add_routes(&app->admin, app->server, err);
@@ -300,8 +312,10 @@ int app_start(const struct settings *settings, const struct source_configs *sour
     if (!rc)
         rc = open_server(app, settings, err);
     if (!rc)
-        rc = open_services(app, settings, err);
-    if (!rc) {
+        rc = open_events(app, settings, err);
+    if (!rc)
+        rc = open_timeseries(app, settings, err);
+    if (!rc && app->timeseries) {
         add_sources(app, settings, sources, problems); /* the good ones run all the same */
         rc = hold_source_scopes(app, err);
     }
@@ -321,9 +335,15 @@ int app_start(const struct settings *settings, const struct source_configs *sour
         app_stop(app);
         return rc;
     }
-    timeseries_start(app->timeseries);
+    if (app->timeseries)
+        timeseries_start(app->timeseries);
+    else if (sources->n)
+        log_info(logger, "the sources are not run: the feature timeseries is off");
     if (app->access.debug)
-        log_warning(logger, "debug authentication: every request is admin, without any password%s",
+        log_warning(logger, "debug authentication: %s '%s', without any password%s",
+                    settings->auth_debug_require_token ? "anybody gets a token to be"
+                                                       : "every request is of",
+                    settings->auth_debug_user_username,
                     app->access.loopback_only ? "; reachable from this machine only"
                                               : ", and the server is reachable from elsewhere");
     atomic_store(&app->admin.ready, true);

@@ -24,6 +24,7 @@ struct events_options {
     struct topics *topics;
     struct streamer *streamer;
     struct channel_options channel;
+    size_t max_body;            /* of what is published, bytes; 0: 256 KiB */
     size_t max_subscribers;     /* 0: no limit but the descriptors */
     int64_t publish_timeout_ms; /* how long a publisher waits for room; 0: 2 s */
 };

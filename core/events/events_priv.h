@@ -3,6 +3,7 @@
 #define HYPRXA_EVENTS_EVENTS_PRIV_H
 
 #include "events/events.h"
+#include "http/http.h"
 
 #include <stdatomic.h>
 
@@ -11,6 +12,7 @@ struct feeds;
 struct events {
     struct events_options options; /* set at init, then const */
     struct feeds *feeds;
+    struct http_route publish_route; /* made by events_add_routes() */
     int64_t created_us;
     /* atomic */
     atomic_ullong accepted; /* answered OK */

@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-enum { PUBLISH_BODY_MAX = 256 << 10, QUERY_MAX = 256 << 20 };
+enum { DEFAULT_MAX_BODY = 256 << 10, QUERY_MAX = 256 << 20 };
 
 static const char logger[] = "hyprxa.events";
 
@@ -273,19 +273,22 @@ static const struct http_param recorded_params[] = {
     {.also = http_time_params},
 };
 
+/* Its body has a limit of its own, which is a setting. */
+static const struct http_route publish_route = {
+    .method = "POST",
+    .path = "/events/publish",
+    .handler = publish,
+    .access = HTTP_WRITE,
+    .body = HTTP_BODY_JSON,
+    .body_members = publish_members,
+    .name = "publish",
+    .summary = "Publish an event; OK means durable",
+    .request = "Event",
+    .reply = "Status",
+    .errors = {400, 404},
+};
+
 static const struct http_route routes[] = {
-    {.method = "POST",
-     .path = "/events/publish",
-     .handler = publish,
-     .access = HTTP_WRITE,
-     .body = HTTP_BODY_JSON,
-     .max_body = PUBLISH_BODY_MAX,
-     .body_members = publish_members,
-     .name = "publish",
-     .summary = "Publish an event; OK means durable",
-     .request = "Event",
-     .reply = "Status",
-     .errors = {400, 404}},
     {.method = "GET",
      .path = "/events/{topic}/stream",
      .handler = stream,
@@ -342,5 +345,9 @@ static const struct http_route routes[] = {
 
 int events_add_routes(struct events *e, struct http_server *server, struct error *err)
 {
-    return http_server_add_routes(server, routes, sizeof routes / sizeof *routes, e, err);
+    size_t max = e->options.max_body;
+    e->publish_route = publish_route;
+    e->publish_route.max_body = max ? max : DEFAULT_MAX_BODY;
+    int rc = http_server_add_routes(server, &e->publish_route, 1, e, err);
+    return rc ? rc : http_server_add_routes(server, routes, sizeof routes / sizeof *routes, e, err);
 }

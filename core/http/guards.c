@@ -204,7 +204,7 @@ bool guard_head(struct http_request *r)
     }
     if (!check_lengths(r, &f))
         return false;
-    if (head_size(info) > HTTP_HEADER_MAX) {
+    if (head_size(info) > r->server->options.max_header) {
         r->has_body = false;
         guard_refuse(r, HTTP_REFUSED_SIZE, 431, "Request Header Fields Too Large");
         return false;
@@ -215,7 +215,7 @@ bool guard_head(struct http_request *r)
     size_t url_len = strlen(info->local_uri_raw);
     if (info->query_string)
         url_len += 1 + strlen(info->query_string);
-    if (url_len > HTTP_URL_MAX) {
+    if (url_len > r->server->options.max_url) {
         guard_refuse(r, HTTP_REFUSED_SIZE, 414, "URI Too Long");
         return false;
     }

@@ -27,6 +27,8 @@ struct http_options {
     unsigned workers;                 /* 0: 256 */
     size_t max_body;                  /* 0: 1 MiB */
     unsigned max_downloads;           /* at a time, each holds a worker; 0: a quarter of them */
+    size_t max_header;                /* request line and headers; 0: 16 KiB */
+    size_t max_url;                   /* path and query; 0: 8 KiB */
     const char *const *allow_origins; /* a trailing '*' means any port */
     size_t n_allow_origins;
     bool check_host; /* debug auth: Host must be localhost, 127.0.0.1 or [::1], else 421 */
@@ -42,6 +44,7 @@ struct http_options {
     /* Deadlines; 0: the default. */
     int64_t header_timeout_ms;     /* a new connection's first request head: 2,000 */
     int64_t request_timeout_ms;    /* a whole body; and each block a peer must take: 10,000 */
+    int64_t heartbeat_ms;          /* silence on a stream after which a comment is sent: 15,000 */
     int64_t keep_alive_timeout_ms; /* between requests: 30,000, less when workers are scarce */
 };
 

@@ -28,12 +28,10 @@ struct json_tokener;
 struct router;
 
 enum {
-    HTTP_MAX_PARAMS = 8,     /* {name} segments of one route */
-    HTTP_MAX_SPANS = 8,      /* body_members of one route */
-    HTTP_MAX_QUERY = 256,    /* key=value pairs of one query string or form */
-    HTTP_HEADER_MAX = 16384, /* request line and headers */
-    HTTP_URL_MAX = 8192,
-    HTTP_ID_SIZE = 64, /* a UUID in any spelling that is echoed, and a NUL */
+    HTTP_MAX_PARAMS = 8,  /* {name} segments of one route */
+    HTTP_MAX_SPANS = 8,   /* body_members of one route */
+    HTTP_MAX_QUERY = 256, /* key=value pairs of one query string or form */
+    HTTP_ID_SIZE = 64,    /* a UUID in any spelling that is echoed, and a NUL */
     HTTP_LISTEN_MAX = 16,
 };
 

@@ -109,7 +109,7 @@ static bool redirect_slash(struct http_request *r, const char **segments, size_t
                 &r->n_params);
     if (!match.route && !match.other_method)
         return false;
-    struct buf location = BUF_INIT(HTTP_URL_MAX + 512);
+    struct buf location = BUF_INIT(r->server->options.max_url + 512);
     size_t path_len = strlen(r->info->local_uri_raw);
     buf_append_str(&location, r->info->is_ssl ? "https://" : "http://");
     if (r->host)
@@ -124,6 +124,21 @@ static bool redirect_slash(struct http_request *r, const char **segments, size_t
     buf_release(&location);
     http_respond(r, 307, NULL, "", 0);
     return true;
+}
+
+/* The path is a route's, the method is not.  What can be done with a path, OPTIONS tells. */
+static void answer_other_method(struct http_request *r, struct router_match *match)
+{
+    bool asks = strcmp(r->info->request_method, "OPTIONS") == 0;
+    if (asks) {
+        size_t used = strlen(match->allow);
+        snprintf(match->allow + used, sizeof match->allow - used, ", OPTIONS");
+    }
+    http_add_header(r, "Allow", match->allow);
+    if (asks)
+        http_respond(r, 204, NULL, "", 0);
+    else
+        http_respond_detail(r, 405, "Method Not Allowed");
 }
 
 static bool find_route(struct http_request *r)
@@ -153,8 +168,7 @@ static bool find_route(struct http_request *r)
         return true;
     }
     if (match.other_method) {
-        http_add_header(r, "Allow", match.allow);
-        http_respond_detail(r, 405, "Method Not Allowed");
+        answer_other_method(r, &match);
     } else if (code || !redirect_slash(r, segments, n)) {
         http_respond_detail(r, 404, "Not Found");
     }
@@ -326,7 +340,11 @@ static void serve(struct http_request *r)
         answer_preflight(r);
         return;
     }
-    if (!find_route(r) || !guard_origin(r) || !authenticate(r) || !take_body(r) || !authorize(r))
+    if (!find_route(r) || !guard_origin(r) || !authenticate(r) || !take_body(r))
+        return;
+    if (r->route->before_scopes && !r->route->before_scopes(r, r->route_ctx))
+        return;
+    if (!authorize(r))
         return;
     r->in_handler = true;
     r->route->handler(r, r->route_ctx);

@@ -182,9 +182,12 @@ void http_respond(struct http_request *r, int status, const char *content_type, 
     http_head_begin(r, status, out);
     if (content_type)
         append_header(out, "content-type", content_type);
-    buf_append_lit(out, "content-length: ");
-    buf_append_int(out, (long long)len);
-    buf_append_lit(out, "\r\n\r\n");
+    if (status != 204) { /* RFC 9110, 8.6: no length where there can be no body */
+        buf_append_lit(out, "content-length: ");
+        buf_append_int(out, (long long)len);
+        buf_append_lit(out, "\r\n");
+    }
+    buf_append_lit(out, "\r\n");
     bool together = len <= ONE_WRITE_MAX;
     if (together && !r->head)
         buf_append(out, body, len);

@@ -55,6 +55,8 @@ struct http_route {
     enum http_body body;
     size_t max_body;                 /* bytes; 0: the server's limit */
     const char *const *body_members; /* NULL-terminated names whose text http_body_span() locates */
+    /* What is checked even before the scopes; false: it has answered.  Mostly NULL. */
+    bool (*before_scopes)(struct http_request *request, void *ctx);
     bool changes_state; /* a GET that does; refused from a foreign Origin as every POST is */
 
     /* --- described, and checked in use --- */

@@ -17,6 +17,9 @@ enum {
     DEFAULT_WORKERS = 256,
     MAX_WORKERS = 4096,
     DEFAULT_MAX_BODY = 1024 * 1024,
+    DEFAULT_MAX_HEADER = 16384,
+    DEFAULT_MAX_URL = 8192,
+    DEFAULT_HEARTBEAT_MS = 15000,
     DEFAULT_HEADER_TIMEOUT_MS = 2000,
     DEFAULT_REQUEST_TIMEOUT_MS = 10000,
     DEFAULT_KEEP_ALIVE_TIMEOUT_MS = 30000,
@@ -293,6 +296,12 @@ static int copy_options(struct http_server *server, const struct http_options *o
         own->max_body = DEFAULT_MAX_BODY;
     if (own->max_downloads == 0)
         own->max_downloads = own->workers > 4 ? own->workers / 4 : 1;
+    if (own->max_header == 0)
+        own->max_header = DEFAULT_MAX_HEADER;
+    if (own->max_url == 0)
+        own->max_url = DEFAULT_MAX_URL;
+    if (own->heartbeat_ms <= 0)
+        own->heartbeat_ms = DEFAULT_HEARTBEAT_MS;
     if (own->header_timeout_ms <= 0)
         own->header_timeout_ms = DEFAULT_HEADER_TIMEOUT_MS;
     if (own->request_timeout_ms <= 0)
@@ -369,7 +378,7 @@ static int start_civetweb(struct http_server *server, struct error *err)
     snprintf(keep_alive_ms, sizeof keep_alive_ms, "%lld",
              (long long)server->options.keep_alive_timeout_ms + 1000);
     /* civetweb calls a head over this "malformed"; those between are answered 431. */
-    snprintf(header_max, sizeof header_max, "%d", 2 * HTTP_HEADER_MAX);
+    snprintf(header_max, sizeof header_max, "%zu", 2 * server->options.max_header);
     const char *settings[] = {
         "listening_ports", ports, "num_threads", workers, "enable_keep_alive", "yes", "tcp_nodelay",
         "1", "decode_url", "no", "enable_directory_listing", "no", "connection_queue", "128",

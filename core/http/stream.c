@@ -9,11 +9,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HEARTBEAT_MS = 15000, SEND_BUFFER = 64 * 1024 };
+enum { SEND_BUFFER = 64 * 1024 };
 
 int streamer_new(struct http_server *server, struct streamer **ret, struct error *err)
 {
-    int rc = streamer_create(0, HEARTBEAT_MS, ret, err);
+    int rc = streamer_create(0, server->options.heartbeat_ms, ret, err);
     if (!rc)
         (*ret)->server = server;
     return rc;

@@ -55,6 +55,25 @@ static void check_subscription(struct http_request *r, struct unitops *u, const 
     }
 }
 
+/* The original asks for known sources before it asks for scopes, of a body that is whole otherwise. */
+static bool check_sources(struct http_request *r, void *ctx)
+{
+    struct unitops *u = ctx;
+    struct json_object *body = http_body_json(r), *mapping = NULL, *meta = NULL;
+    if (!json_get_string(body, "name", NULL) ||
+        !json_object_object_get_ex(body, "data_mapping", &mapping) ||
+        !json_object_object_get_ex(body, "meta", &meta) ||
+        !json_object_is_type(mapping, json_type_object) ||
+        !json_object_is_type(meta, json_type_object))
+        return true;
+    json_object_object_foreach (mapping, item, subscription) {
+        const char *source = json_get_string(subscription, "source", NULL);
+        if (source && !u->sources.known(u->sources.ctx, source))
+            refuse_source(r, u, item, NULL, "type_error.enum");
+    }
+    return !http_respond_if_invalid(r);
+}
+
 static void save_unitop(struct http_request *r, void *ctx)
 {
     struct unitops *u = ctx;
@@ -240,6 +259,7 @@ static const struct http_route routes[] = {
      .handler = save_unitop,
      .access = HTTP_WRITE,
      .body = HTTP_BODY_JSON,
+     .before_scopes = check_sources,
      .name = "save_unitop",
      .summary = "Create or change a unitop",
      .request = "UnitOp",
