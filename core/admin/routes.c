@@ -115,6 +115,13 @@ static void streamer_metrics(struct streamer *streamer, struct buf *out)
     counter(out, "hyprxa_stream_disconnected_slow", "Streams ended for being slow.",
             s.disconnected_slow);
     counter(out, "hyprxa_stream_bytes", "Bytes written to streams.", s.bytes);
+    gauge(out, "hyprxa_replays_running", "Streams being replayed, each on a worker.", s.replaying);
+    counter(out, "hyprxa_replays", "Replays begun.", s.replays);
+    counter(out, "hyprxa_replays_refused", "Replays refused for want of workers.",
+            s.replays_refused);
+    counter(out, "hyprxa_replays_failed", "Replays broken off.", s.replays_failed);
+    counter(out, "hyprxa_replayed_messages", "Messages sent by replays.", s.replayed);
+    counter(out, "hyprxa_replay_gaps", "Gaps announced by replays.", s.gaps);
 }
 
 static void http_metrics(struct http_server *server, struct buf *out)

@@ -13,7 +13,7 @@ struct encoded {
 
 struct message {
     atomic_uint refs;
-    struct message_id id;
+    struct message_place place;
     int64_t time_us;
     _Atomic(struct encoded *) frames[MESSAGE_FRAME_KINDS];
     size_t len;
@@ -46,6 +46,46 @@ bool message_id_parse(const char *text, struct message_id *ret)
     return true;
 }
 
+size_t message_place_format(const struct message_place *place, char out[MESSAGE_PLACE_SIZE])
+{
+    size_t len = message_id_format(&place->id, out);
+    if (!place->within)
+        return len;
+    int n = snprintf(out + len, MESSAGE_PLACE_SIZE - len, "@%" PRId64 ".%016" PRIx64,
+                     place->time_us, place->series);
+    return len + (size_t)n; /* at most 1 + 20 + 1 + 16 */
+}
+
+bool message_place_parse(const char *text, struct message_place *ret)
+{
+    struct message_place place = {0};
+    char id[MESSAGE_ID_SIZE];
+    int end = 0;
+    size_t len = strcspn(text, "@");
+    if (len >= sizeof id)
+        return false;
+    memcpy(id, text, len);
+    id[len] = '\0';
+    if (!message_id_parse(id, &place.id))
+        return false;
+    place.within = text[len] == '@';
+    if (place.within) {
+        const char *rest = text + len + 1;
+        if (strlen(rest) > 1 + 20 + 1 + 16 || strspn(rest, "-0123456789abcdef.") != strlen(rest) ||
+            sscanf(rest, "%20" SCNd64 ".%16" SCNx64 "%n", &place.time_us, &place.series, &end) !=
+                2 ||
+            rest[end] != '\0')
+            return false;
+    }
+    *ret = place;
+    return true;
+}
+
+bool message_id_after(const struct message_id *a, const struct message_id *b)
+{
+    return a->epoch != b->epoch ? a->epoch > b->epoch : a->sequence > b->sequence;
+}
+
 void message_set_encoder(enum message_frame_kind kind, message_encoder_fn *encode)
 {
     encoders[kind] = encode;
@@ -58,7 +98,7 @@ struct message *message_new(const struct message_id *id, int64_t time_us, const 
     if (!m)
         return NULL;
     atomic_init(&m->refs, 1);
-    m->id = id ? *id : (struct message_id){0};
+    m->place = (struct message_place){.id = id ? *id : (struct message_id){0}};
     m->time_us = time_us;
     for (int i = 0; i < MESSAGE_FRAME_KINDS; i++)
         atomic_init(&m->frames[i], NULL);
@@ -70,7 +110,14 @@ struct message *message_new(const struct message_id *id, int64_t time_us, const 
 
 void message_set_id(struct message *m, const struct message_id *id)
 {
-    m->id = *id;
+    m->place.id = *id;
+}
+
+void message_set_within(struct message *m, int64_t time_us, uint64_t series)
+{
+    m->place.within = true;
+    m->place.time_us = time_us;
+    m->place.series = series;
 }
 
 struct message *message_ref(struct message *m)
@@ -90,7 +137,12 @@ void message_unref(struct message *m)
 
 const struct message_id *message_id(const struct message *m)
 {
-    return &m->id;
+    return &m->place.id;
+}
+
+struct message_place message_place(const struct message *m)
+{
+    return m->place;
 }
 
 int64_t message_time_us(const struct message *m)

@@ -21,6 +21,23 @@ enum { MESSAGE_ID_SIZE = 64 };
 size_t message_id_format(const struct message_id *id, char out[MESSAGE_ID_SIZE]);
 bool message_id_parse(const char *text, struct message_id *ret);
 
+/* Where a stream stands: behind what has this id or an earlier one; with `within`, in a replay by time
+ * that began there: behind the samples up to `time_us`, of that time those of the series whose hash is
+ * at most `series`. */
+struct message_place {
+    struct message_id id;
+    bool within;
+    int64_t time_us;
+    uint64_t series;
+};
+
+enum { MESSAGE_PLACE_SIZE = 128 };
+/* As an id, with "@<time>.<series as 16 hex digits>" behind it; returns the length.  [any] */
+size_t message_place_format(const struct message_place *place, char out[MESSAGE_PLACE_SIZE]);
+bool message_place_parse(const char *text, struct message_place *ret);
+/* Does `a` come after `b` at the same origin? */
+bool message_id_after(const struct message_id *a, const struct message_id *b);
+
 struct message;
 
 enum message_frame_kind {
@@ -44,10 +61,12 @@ struct message *message_new(const struct message_id *id, int64_t time_us, const 
                             size_t len);
 /* Give the id after all: only before anybody else has a reference. */
 void message_set_id(struct message *m, const struct message_id *id);
+void message_set_within(struct message *m, int64_t time_us, uint64_t series); /* likewise */
 struct message *message_ref(struct message *m);
 void message_unref(struct message *m); /* NULL is fine */
 
 const struct message_id *message_id(const struct message *m);
+struct message_place message_place(const struct message *m);
 int64_t message_time_us(const struct message *m);
 struct message_frame message_body(const struct message *m);
 /* The shared frame, valid as long as a reference is held; len 0: out of memory.  [any] */

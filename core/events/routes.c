@@ -123,13 +123,21 @@ static void stream(struct http_request *r, void *ctx)
     const char *topic = http_path_param(r, "topic");
     if (event_bind_key(topic, http_query(r, "routingKey"), key, &err))
         http_invalid_at(r, "query", "routingKey", err.message, "value_error");
-    if (http_respond_if_invalid(r) || !topic_exists(e, r, topic))
+    struct resume resume;
+    if (http_respond_if_invalid(r) || !http_query_resume(r, &resume) || !topic_exists(e, r, topic))
         return;
+    struct event_replay replay = {0};
+    if (resume.kind != RESUME_LIVE && event_replay_open(e, key, &resume, &replay, &err)) {
+        http_respond_error(r, &err);
+        return;
+    }
     const char *keys[] = {key};
     struct feed_wish wish = {.protocol = STREAM_SSE, .keys = keys, .n_keys = 1};
+    wish.replay = replay.cursor ? &replay.stream : NULL;
     bool used;
     if (feeds_stream(e->feeds, r, &wish, &used, &err))
         log_info(logger, "no stream of '%s': %s", key, err.message);
+    event_replay_close(&replay);
 }
 
 /* --- reading back --- */
@@ -256,7 +264,7 @@ static const char *const publish_members[] = {"payload", NULL};
 static const struct http_param stream_params[] = {
     {.name = "routingKey",
      .summary = "Bind key: `*` stands for one word, `$` (or `#`) for any number; default: all"},
-    {0},
+    {.also = http_resume_params},
 };
 static const struct http_param last_params[] = {
     {.name = "routingKey", .summary = "Exact key, with or without its topic; default: any"},

@@ -71,7 +71,8 @@ static void sink(void *ctx, struct message *message, uint64_t lost)
     struct feed *feed = ctx;
     if (lost) {
         AUTO(buf) json = BUF_INIT(128);
-        if (buf_printf(&json, "{\"lost\":%llu}", (unsigned long long)lost) == 0)
+        if (buf_printf(&json, "{\"from\":null,\"to\":null,\"count\":%llu}",
+                       (unsigned long long)lost) == 0)
             channel_notice(feed->channel, "gap", json.data, json.len);
     }
     channel_publish(feed->channel, message);
@@ -262,7 +263,9 @@ int feeds_stream(struct feeds *f, struct http_request *r, const struct feed_wish
         return rc;
     }
     /* From here on stream_ended() gives the stream back, also when it could not begin. */
-    return stream_begin(r, feed->channel, wish->protocol, stream_ended, feed, err);
+    return wish->replay ? stream_resume(r, feed->channel, wish->protocol, wish->replay,
+                                        stream_ended, feed, err)
+                        : stream_begin(r, feed->channel, wish->protocol, stream_ended, feed, err);
 }
 
 /* Call `each` with the lock held for every feed that takes streams. */

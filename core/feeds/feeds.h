@@ -41,6 +41,7 @@ struct feed_wish {
     const char *const *keys; /* in any order, no duplicates */
     size_t n_keys;
     void *tag;
+    const struct stream_replay *replay; /* what the stream begins with; NULL: nothing */
 };
 /* Answer `r` with the stream of a key set.  `tag` belongs to the feed once it is made: *ret_used is
  * false when an equal feed was there already (or on failure) and the tag stays the caller's.  Every

@@ -12,33 +12,52 @@ static const char LAST_CHUNK[] = "0\r\n\r\n";
 
 /* --- notices --- */
 
-struct notice *notice_new(const char *event, const char *text, size_t len, bool last)
+/* As a chunk, and where in it the event is. */
+static struct notice *wrap(const struct buf *plain, bool last)
 {
-    struct buf plain = BUF_INIT(len + NOTICE_OVERHEAD_MAX);
-    struct buf chunk = BUF_INIT(len + 2 * NOTICE_OVERHEAD_MAX);
+    struct buf chunk = BUF_INIT(plain->len + NOTICE_OVERHEAD_MAX);
     struct notice *n = NULL;
-    if (event)
-        sse_append_event(&plain, event, text, len);
-    else
-        sse_append_comment(&plain, text, len);
-    buf_printf(&chunk, "%zx\r\n", plain.len);
+    buf_printf(&chunk, "%zx\r\n", plain->len);
     size_t offset = chunk.len;
-    if (!plain.failed)
-        buf_append(&chunk, plain.data, plain.len);
+    if (!plain->failed)
+        buf_append(&chunk, plain->data, plain->len);
     buf_append_str(&chunk, "\r\n");
     if (last)
         buf_append_str(&chunk, LAST_CHUNK);
-    if (!plain.failed && !chunk.failed)
+    if (!plain->failed && !chunk.failed)
         n = malloc(sizeof *n + chunk.len);
     if (n) {
         atomic_init(&n->refs, 1);
         n->plain_offset = offset;
-        n->plain_len = plain.len;
+        n->plain_len = plain->len;
         n->len = chunk.len;
         memcpy(n->data, chunk.data, chunk.len);
     }
-    buf_release(&plain);
     buf_release(&chunk);
+    return n;
+}
+
+struct notice *notice_new(const char *event, const char *text, size_t len, bool last)
+{
+    struct buf plain = BUF_INIT(len + NOTICE_OVERHEAD_MAX);
+    if (event)
+        sse_append_event(&plain, event, text, len);
+    else
+        sse_append_comment(&plain, text, len);
+    struct notice *n = wrap(&plain, last);
+    buf_release(&plain);
+    return n;
+}
+
+struct notice *notice_new_at(const struct message_place *place, const char *event, const char *text,
+                             size_t len)
+{
+    struct buf plain = BUF_INIT(len + NOTICE_OVERHEAD_MAX);
+    char id[SSE_ID_SIZE];
+    buf_append(&plain, id, sse_format_id(place, id));
+    sse_append_event(&plain, event, text, len);
+    struct notice *n = wrap(&plain, false);
+    buf_release(&plain);
     return n;
 }
 
@@ -249,6 +268,7 @@ static void append(struct channel *c, struct message *m, struct notice *n)
     uint64_t wake = 0;
     pthread_mutex_lock(&c->lock);
     c->published += m && !c->final;
+    c->published_bytes += m ? message_body(m).len : n->len;
     for (size_t i = 0; i < c->n_lanes && !c->final; i++) {
         if (c->lanes[i].n_streams == 0)
             continue;

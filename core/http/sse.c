@@ -21,21 +21,25 @@ int sse_append_comment(struct buf *out, const char *text, size_t len)
     return buf_append_lit(out, "\r\n\r\n");
 }
 
-/* "id: ...\r\n", or nothing; returns its length. */
-static size_t format_id(const struct message *m, char out[MESSAGE_ID_SIZE + 8])
+size_t sse_format_id(const struct message_place *place, char out[SSE_ID_SIZE])
 {
-    const struct message_id *id = message_id(m);
-    if (id->sequence == 0)
+    if (place->id.sequence == 0)
         return 0;
     memcpy(out, "id: ", 4);
-    size_t len = 4 + message_id_format(id, out + 4);
+    size_t len = 4 + message_place_format(place, out + 4);
     memcpy(out + len, "\r\n", 2);
     return len + 2;
 }
 
+static size_t format_id(const struct message *m, char out[SSE_ID_SIZE])
+{
+    struct message_place place = message_place(m);
+    return sse_format_id(&place, out);
+}
+
 int sse_encode_plain(const struct message *m, struct buf *out)
 {
-    char id[MESSAGE_ID_SIZE + 8];
+    char id[SSE_ID_SIZE];
     struct message_frame body = message_body(m);
     buf_append(out, id, format_id(m, id));
     return sse_append_event(out, NULL, body.data, body.len);
@@ -43,7 +47,7 @@ int sse_encode_plain(const struct message *m, struct buf *out)
 
 int sse_encode_chunk(const struct message *m, struct buf *out)
 {
-    char id[MESSAGE_ID_SIZE + 8];
+    char id[SSE_ID_SIZE];
     struct message_frame body = message_body(m);
     size_t id_len = format_id(m, id);
     buf_printf(out, "%zx\r\n", id_len + strlen("data: ") + body.len + strlen("\r\n\r\n"));

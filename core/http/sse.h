@@ -10,6 +10,10 @@
 int sse_append_event(struct buf *out, const char *event, const char *text, size_t len);
 int sse_append_comment(struct buf *out, const char *text, size_t len);
 
+/* "id: ...\r\n", or nothing for a place without a sequence number; returns its length.  [any] */
+enum { SSE_ID_SIZE = MESSAGE_PLACE_SIZE + 8 };
+size_t sse_format_id(const struct message_place *place, char out[SSE_ID_SIZE]);
+
 /* The encoders for MESSAGE_SSE (the event as one chunk) and MESSAGE_SSE_UNCHUNKED; a message with an
  * id gets the line `id: <origin>:<epoch>:<sequence>`.  [any] */
 int sse_encode_chunk(const struct message *m, struct buf *out);

@@ -1,7 +1,7 @@
 /* From a request to a stream: the head, then the socket goes to the streamer. */
 #include "base/log.h"
 #include "http/adopt.h"
-#include "http/streamer_priv.h"
+#include "http/stream_start.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -62,14 +62,17 @@ static void limit_send_buffer(int fd)
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 }
 
-/* --- a stream whose connection cannot be adopted holds its worker --- */
+/* --- workers that streams hold: where a connection cannot be adopted, and for replays --- */
 
-static bool parking_taken(struct http_request *r)
+/* At most half of the workers; the rest serves requests. */
+static bool take_worker(struct http_request *r, _Atomic uint64_t *count)
 {
     struct streamer *streamer = r->server->streamer;
-    if (atomic_fetch_add(&streamer->parked, 1) < r->server->options.workers / 2)
+    atomic_fetch_add(count, 1);
+    if (atomic_load(&streamer->parked) + atomic_load(&streamer->replaying) <=
+        r->server->options.workers / 2)
         return true;
-    atomic_fetch_sub(&streamer->parked, 1);
+    atomic_fetch_sub(count, 1);
     return false;
 }
 
@@ -89,46 +92,56 @@ static void relay(struct http_request *r, int fd)
     }
 }
 
-static int begin_parked(struct http_request *r, struct stream *s, struct error *err)
+/* What will carry the stream once its head is out. */
+struct carrier {
+    int fd;      /* civetweb's, to be adopted; -1: the worker stays, as a relay */
+    int own;     /* the stream's: a duplicate of `fd`, or one end of a pair */
+    int relayed; /* the other end */
+};
+
+static int park(struct http_request *r, struct carrier *c, struct error *err)
 {
     int pair[2];
-    if (!parking_taken(r))
+    c->fd = -1;
+    if (!take_worker(r, &r->server->streamer->parked))
         return error_set(err, ERR_LIMIT, "Broker is unavailable.");
-    int rc = 0;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-        rc = error_set(err, ERR_LIMIT, "Broker is unavailable.");
-    if (!rc && (rc = send_head(r, err))) {
-        close(pair[0]);
-        close(pair[1]);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+        atomic_fetch_sub(&r->server->streamer->parked, 1);
+        return error_set(err, ERR_LIMIT, "Broker is unavailable.");
     }
-    if (!rc) {
-        limit_send_buffer(pair[0]);
-        stream_run(s, pair[0]);
-        relay(r, pair[1]);
-        close(pair[1]);
-        http_close_after(r);
-    }
-    atomic_fetch_sub(&r->server->streamer->parked, 1);
-    return rc;
+    c->own = pair[0];
+    c->relayed = pair[1];
+    return 0;
 }
 
-static int begin_adopted(struct http_request *r, struct stream *s, int fd, struct error *err)
+static int carrier_init(struct http_request *r, int fd, struct carrier *c, struct error *err)
 {
-    int adopted;
-    int rc = adopt_duplicate(r, fd, &adopted, err);
-    if (rc == ERR_UNSUPPORTED)
-        return begin_parked(r, s, err);
-    if (rc)
-        return rc;
-    rc = send_head(r, err);
-    if (rc) {
-        close(adopted);
-        return rc;
-    }
-    adopt_release(r, fd);
-    limit_send_buffer(adopted);
-    stream_run(s, adopted);
-    return 0;
+    c->fd = fd;
+    int rc = fd >= 0 ? adopt_duplicate(r, fd, &c->own, err) : ERR_UNSUPPORTED;
+    return rc == ERR_UNSUPPORTED ? park(r, c, err) : rc;
+}
+
+static void carrier_release(struct http_request *r, struct carrier *c)
+{
+    close(c->own);
+    if (c->fd >= 0)
+        return;
+    close(c->relayed);
+    atomic_fetch_sub(&r->server->streamer->parked, 1);
+}
+
+static void carrier_run(struct http_request *r, struct carrier *c, struct stream *s)
+{
+    if (c->fd >= 0)
+        adopt_release(r, c->fd);
+    limit_send_buffer(c->own);
+    stream_run(s, c->own);
+    if (c->fd >= 0)
+        return;
+    relay(r, c->relayed);
+    close(c->relayed);
+    http_close_after(r);
+    atomic_fetch_sub(&r->server->streamer->parked, 1);
 }
 
 /* The form in which `r` takes a stream of `protocol`. */
@@ -138,32 +151,116 @@ static enum message_frame_kind form_of(const struct http_request *r, enum stream
     return r->http10 ? MESSAGE_SSE_UNCHUNKED : MESSAGE_SSE;
 }
 
-int stream_begin(struct http_request *r, struct channel *c, enum stream_protocol protocol,
-                 stream_end_fn *on_end, void *ctx, struct error *err)
+/* What a request wants to become. */
+struct start {
+    struct channel *channel;
+    enum message_frame_kind form;
+    const struct stream_replay *replay; /* NULL: none */
+    stream_end_fn *on_end;
+    void *ctx;
+};
+
+/* The head is out: a failure can only be told as the stream's end. */
+static int run_replay(struct http_request *r, const struct start *start, struct stream **ret,
+                      struct error *err)
+{
+    struct streamer *streamer = start->channel->streamer;
+    int rc = replay_run(r, start->channel, start->form, start->replay, start->on_end, start->ctx,
+                        ret, err);
+    if (!rc)
+        return 0;
+    struct notice *end = r->dead ? NULL : notice_new_end(STREAM_END_LATER, err->message);
+    if (end) {
+        struct iovec frame = notice_frame(end, start->form);
+        http_send(r, frame.iov_base, frame.iov_len);
+    }
+    notice_unref(end);
+    http_close_after(r);
+    atomic_fetch_add(&streamer->replays_failed, 1);
+    return rc;
+}
+
+static int take_replay(struct http_request *r, struct error *err)
+{
+    struct streamer *streamer = r->server->streamer;
+    if (atomic_load(&streamer->stopping))
+        return error_set(err, ERR_UNAVAILABLE, "The server is stopping.");
+    if (!take_worker(r, &streamer->replaying)) {
+        atomic_fetch_add(&streamer->replays_refused, 1);
+        return error_set(err, ERR_AGAIN, "Too many streams are being replayed.");
+    }
+    atomic_fetch_add(&streamer->replays, 1);
+    return 0;
+}
+
+static int make_stream(struct http_request *r, const struct start *start, struct stream **ret,
+                       struct error *err)
+{
+    if (!start->replay) {
+        int rc = stream_new(start->channel, start->form, start->on_end, start->ctx, ret, err);
+        return rc ? rc : send_head(r, err);
+    }
+    int rc = take_replay(r, err);
+    if (rc)
+        return rc;
+    rc = send_head(r, err);
+    if (!rc)
+        rc = run_replay(r, start, ret, err);
+    atomic_fetch_sub(&r->server->streamer->replaying, 1);
+    return rc;
+}
+
+static int start_stream(struct http_request *r, const struct start *start, int fd,
+                        struct error *err)
+{
+    struct stream *s = NULL;
+    struct carrier carrier;
+    int rc = carrier_init(r, fd, &carrier, err);
+    if (rc)
+        return rc;
+    rc = make_stream(r, start, &s, err);
+    if (!rc) {
+        carrier_run(r, &carrier, s);
+        return 0;
+    }
+    if (s)
+        stream_cancel(s);
+    carrier_release(r, &carrier);
+    return rc;
+}
+
+static int begin(struct http_request *r, const struct start *start, struct error *err)
 {
     struct error own = ERROR_INIT;
-    struct stream *s = NULL;
     err = err ? err : &own;
     int fd = adopt_find(r);
     int rc = check_request(r, fd, err);
     if (!rc && r->head) {
         http_respond(r, 200, "text/event-stream; charset=utf-8", "", 0);
-        goto out;
+    } else {
+        if (!rc)
+            rc = start_stream(r, start, fd, err);
+        if (!rc)
+            return 0;
+        if (!r->answered)
+            http_respond_error(r, err);
     }
-    if (!rc)
-        rc = stream_new(c, form_of(r, protocol), on_end, ctx, &s, err);
-    if (!rc && fd >= 0)
-        rc = begin_adopted(r, s, fd, err);
-    if (!rc && fd < 0)
-        rc = begin_parked(r, s, err);
-    if (!rc)
-        return 0;
-    if (s)
-        stream_cancel(s);
-    if (!r->answered)
-        http_respond_error(r, err);
-out:
-    if (on_end)
-        on_end(ctx);
+    if (start->on_end)
+        start->on_end(start->ctx);
     return rc;
+}
+
+int stream_begin(struct http_request *r, struct channel *c, enum stream_protocol protocol,
+                 stream_end_fn *on_end, void *ctx, struct error *err)
+{
+    struct start start = {c, form_of(r, protocol), NULL, on_end, ctx};
+    return begin(r, &start, err);
+}
+
+int stream_resume(struct http_request *r, struct channel *c, enum stream_protocol protocol,
+                  const struct stream_replay *replay, stream_end_fn *on_end, void *ctx,
+                  struct error *err)
+{
+    struct start start = {c, form_of(r, protocol), replay, on_end, ctx};
+    return begin(r, &start, err);
 }

@@ -190,6 +190,24 @@ static enum stream_progress finish(struct stream *s, struct pump_stats *stats, i
     return progress == STREAM_CURRENT ? STREAM_GONE : progress;
 }
 
+/* Pass over the messages that the replay has sent already; notices among them are sent. */
+static enum stream_progress join(struct stream *s, struct pump_stats *stats, int64_t now_ms)
+{
+    while (s->cursor < s->lane->log.head) {
+        const struct entry *e = log_at(&s->lane->log, s->cursor);
+        if (e->message && message_id_after(message_id(e->message), &s->replayed)) {
+            s->flags &= ~(unsigned)STREAM_JOINS;
+            break;
+        }
+        s->cursor++;
+        enum stream_progress progress =
+            e->message ? STREAM_CURRENT : send_notice(s, notice_ref(e->notice), stats, now_ms);
+        if (progress != STREAM_CURRENT)
+            return progress;
+    }
+    return STREAM_CURRENT;
+}
+
 enum stream_progress stream_write(struct stream *s, struct frame_run *run, struct pump_stats *stats,
                                   int64_t now_ms)
 {
@@ -199,6 +217,8 @@ enum stream_progress stream_write(struct stream *s, struct frame_run *run, struc
         stream_skip_lost(s, stats);
     if (progress == STREAM_CURRENT && !s->closing && s->dropped)
         progress = tell_dropped(s, stats, now_ms);
+    if (progress == STREAM_CURRENT && !s->closing && s->flags & STREAM_JOINS)
+        progress = join(s, stats, now_ms);
     for (int runs = 0; progress == STREAM_CURRENT && !s->closing && s->cursor < lane->log.head;) {
         if (runs++ == RUNS_AT_ONCE)
             return STREAM_BEHIND;

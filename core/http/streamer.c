@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -37,9 +38,40 @@ int stream_new(struct channel *c, enum message_frame_kind form, stream_end_fn *o
     c->n_streams++;
     s->lane->n_streams++;
     s->cursor = s->lane->inbox.head;
+    s->joined_at = c->published;
+    s->joined_at_bytes = c->published_bytes;
     pthread_mutex_unlock(&c->lock);
     *ret = s;
     return 0;
+}
+
+int stream_join(struct stream *s, const struct buf *bytes, const struct message_id *reached,
+                struct error *err)
+{
+    s->flags |= STREAM_JOINS;
+    s->replayed = *reached;
+    if (bytes->len == 0)
+        return 0;
+    /* Already in the stream's form: the rest of a frame that was cut, to the writer. */
+    struct notice *n = malloc(sizeof *n + bytes->len);
+    if (!n)
+        return error_set(err, ERR_NOMEM, "out of memory for a replay");
+    *n = (struct notice){.len = bytes->len};
+    atomic_init(&n->refs, 1);
+    memcpy(n->data, bytes->data, bytes->len);
+    s->notice = n;
+    s->rest = (struct iovec){n->data, n->len};
+    return 0;
+}
+
+bool stream_lags(const struct stream *s)
+{
+    struct channel *c = s->lane->channel;
+    pthread_mutex_lock(&c->lock);
+    bool lags = c->published - s->joined_at > c->options.max_messages / 2 ||
+                c->published_bytes - s->joined_at_bytes > c->options.max_bytes / 2;
+    pthread_mutex_unlock(&c->lock);
+    return lags;
 }
 
 void stream_detach(struct stream *s)
@@ -94,6 +126,7 @@ int streamer_create(size_t n_pumps, int64_t heartbeat_ms, struct streamer **ret,
     cond_init(&s->stream_gone);
     link_init(&s->channels);
     s->heartbeat_ms = heartbeat_ms;
+    s->replay_max_ms = INT64_MAX / 2;
     s->tested_fd = s->released_fd = -1;
     s->slow = notice_new_end(STREAM_END_LATER, "too slow");
     s->pumps = calloc(n_pumps, sizeof *s->pumps);
@@ -162,6 +195,12 @@ void streamer_get_stats(struct streamer *s, struct streamer_stats *ret)
         .streams = atomic_load(&s->streams),
         .streams_total = atomic_load(&s->streams_total),
         .parked = atomic_load(&s->parked),
+        .replaying = atomic_load(&s->replaying),
+        .replays = atomic_load(&s->replays),
+        .replayed = atomic_load(&s->replayed),
+        .gaps = atomic_load(&s->gaps),
+        .replays_refused = atomic_load(&s->replays_refused),
+        .replays_failed = atomic_load(&s->replays_failed),
     };
     for (size_t i = 0; i < s->n_pumps; i++) {
         const struct pump_stats *stats = pump_get_stats(s->pumps[i]);

@@ -60,6 +60,14 @@ typedef void stream_end_fn(void *ctx);
 int stream_begin(struct http_request *r, struct channel *c, enum stream_protocol protocol,
                  stream_end_fn *on_end, void *ctx, struct error *err);
 
+/* The same, from where the client left off: first what `replay` gives, then live, without loss or
+ * repetition between the two.  The replay runs on this worker, at most as many at once as may hold
+ * workers (else ERR_LIMIT: 503). */
+struct stream_replay; /* http/replay.h */
+int stream_resume(struct http_request *r, struct channel *c, enum stream_protocol protocol,
+                  const struct stream_replay *replay, stream_end_fn *on_end, void *ctx,
+                  struct error *err);
+
 /* --- queries [any] --- */
 struct channel_stats {
     uint64_t published; /* messages appended */
@@ -71,6 +79,8 @@ void channel_get_stats(struct channel *c, struct channel_stats *ret);
 struct streamer_stats {
     uint64_t streams, streams_total, delivered, dropped, disconnected_slow, bytes;
     uint64_t parked; /* streams that could not be adopted and hold a worker */
+    uint64_t replaying, replays, replayed, gaps; /* now; begun; messages; gaps announced */
+    uint64_t replays_refused, replays_failed;    /* no worker left; broken off */
 };
 void streamer_get_stats(struct streamer *s, struct streamer_stats *ret);
 /* Each live stream of a channel, for /admin/info: created (UTC us), messages delivered.  `each` runs

@@ -83,6 +83,9 @@ struct notice {
 /* One SSE event, or with `event` NULL the comment `text`.  `last` adds the terminating chunk.  NULL:
  * out of memory.  [any] */
 struct notice *notice_new(const char *event, const char *text, size_t len, bool last);
+/* An event that has a place, and so an id. */
+struct notice *notice_new_at(const struct message_place *place, const char *event, const char *text,
+                             size_t len);
 /* The event `end` and the last chunk. */
 struct notice *notice_new_end(enum stream_end code, const char *reason);
 struct notice *notice_ref(struct notice *n);
@@ -160,8 +163,8 @@ struct channel {
     /* guarded by lock */
     struct link streams;
     size_t n_streams;
-    uint64_t published;
-    struct notice *final; /* set: the channel has ended */
+    uint64_t published, published_bytes; /* with notices */
+    struct notice *final;                /* set: the channel has ended */
 
     struct lane lanes[];
 };
@@ -179,6 +182,7 @@ enum { STREAMER_PUMPS_MAX = 64 }; /* lanes of a channel fit a bit map */
 enum {
     STREAM_BLOCKED = 1u << 1, /* waits for EPOLLOUT */
     STREAM_LAST = 1u << 2,    /* its last notice is being sent */
+    STREAM_JOINS = 1u << 3,   /* still passes over what its replay has sent */
 };
 
 struct stream {
@@ -193,8 +197,10 @@ struct stream {
     struct iovec rest;       /* of a frame that the socket took only in part */
     struct message *message; /* owner of `rest`, where it has one */
     struct notice *notice;
-    struct notice *closing; /* what to end with, after `rest` */
-    uint64_t dropped;       /* not yet told */
+    struct notice *closing;              /* what to end with, after `rest` */
+    uint64_t dropped;                    /* not yet told */
+    struct message_id replayed;          /* while it joins: up to there */
+    uint64_t joined_at, joined_at_bytes; /* const: the channel's counts when it was made */
     stream_end_fn *on_end;
     void *ctx;
     int fd; /* owned */
@@ -208,6 +214,11 @@ struct stream {
  * the streamer stops; ERR_NOMEM.  [any] */
 int stream_new(struct channel *c, enum message_frame_kind form, stream_end_fn *on_end, void *ctx,
                struct stream **ret, struct error *err);
+/* Before stream_run(): send `bytes` first, then of its channel only what comes after `reached`. */
+int stream_join(struct stream *s, const struct buf *bytes, const struct message_id *reached,
+                struct error *err);
+/* Has so much been published since stream_new() that it would soon miss some?  [any] */
+bool stream_lags(const struct stream *s);
 /* Hand over the stream and `fd`, a connected non-blocking socket.  If the streamer has stopped
  * meanwhile, both are gone when it returns.  [any] */
 void stream_run(struct stream *s, int fd);
@@ -228,12 +239,14 @@ struct streamer {
     struct pump **pumps;
     size_t n_pumps;
     int64_t heartbeat_ms;
-    struct notice *slow; /* the end of a stream that overran, where that ends it */
-    int dummy_fd;        /* what civetweb closes in place of an adopted socket */
+    int64_t replay_max_ms; /* longest replay */
+    struct notice *slow;   /* the end of a stream that overran, where that ends it */
+    int dummy_fd;          /* what civetweb closes in place of an adopted socket */
 
     /* atomic */
     atomic_size_t next_pump;
     _Atomic uint64_t streams, streams_total, parked;
+    _Atomic uint64_t replaying, replays, replayed, gaps, replays_refused, replays_failed;
     atomic_bool stopping;
     atomic_bool adopts;      /* the self-test has passed */
     atomic_int last_adopted; /* where civetweb's descriptor was found last */

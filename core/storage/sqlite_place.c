@@ -47,7 +47,7 @@ int sqlite_event_place(struct storage *st, const struct message_id *id,
 {
     struct storage_event_place place = {0};
     int64_t found[2];
-    bool possible = id->origin == st->origin && id->sequence <= INT64_MAX && id->epoch <= INT64_MAX;
+    bool possible = id->origin == st->origin && id->sequence <= INT64_MAX && id->epoch <= st->epoch;
     const int64_t bound[2] = {possible ? (int64_t)id->sequence : 0,
                               possible ? (int64_t)id->epoch : 0};
     int rc = read_two(sqlite_of(st), READ_PLACE, bound, found, err);

@@ -35,7 +35,7 @@ static const char *const statements[READ_STATEMENTS] = {
     [READ_SINCE] = "SELECT min((SELECT min(seq) FROM (SELECT seq FROM event_rows"
                    " WHERE topic_id = t.id AND time >= ?1 ORDER BY time LIMIT 4096)))"
                    " FROM event_topics t",
-    [READ_PLACE] = "SELECT seq, time FROM event_rows WHERE seq = ?1 AND epoch = ?2",
+    [READ_PLACE] = "SELECT seq, time FROM event_rows WHERE seq = ?1 AND epoch <= ?2",
     [READ_NEXT_PLACE] = "SELECT seq, time FROM event_rows WHERE seq > ?1 ORDER BY seq LIMIT 1",
     [READ_NEWEST] = "SELECT max(coalesce((SELECT max(seq) FROM event_rows), 0),"
                     " coalesce((SELECT value FROM meta WHERE name = 'sequence'), 0)), 0",

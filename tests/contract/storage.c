@@ -389,7 +389,7 @@ Test(storage, place_of_an_event_tells_what_lies_after_it)
     cr_expect_eq(place.oldest, 0);
     struct message_id strange[] = {first, first, first};
     strange[0].origin++;
-    strange[1].epoch++;
+    strange[1].epoch--;
     strange[2].sequence = UINT64_MAX;
     for (int i = 0; i < 3; i++) {
         cr_assert_eq(storage_event_place(f.st, &strange[i], &place, NULL), 0);

@@ -144,8 +144,15 @@ class Server:
     def post(self, path, body=None):
         return self.request("POST", path, body)
 
-    def stream(self, path):
-        return client.EventStream(self.address, path)
+    def stream(self, path, headers=None):
+        return client.EventStream(self.address, path, headers)
+
+    def metric(self, name):
+        """A sample of /metrics without labels."""
+        for line in self.get("/metrics").body.decode().splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        raise AssertionError(f"no metric {name}")
 
     # --- unitops ---
 
