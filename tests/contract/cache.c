@@ -131,6 +131,20 @@ CACHE_CONTRACT(a_key_expires)
     cache_close(c);
 }
 
+/* A reference token posted again lives on for its whole time [D 46]. */
+CACHE_CONTRACT(a_key_set_again_lives_for_its_new_time)
+{
+    struct cache *c = open_cache(back_end);
+    cr_assert_eq(cache_set(c, key, "1", 1, 1000, &err), 0);
+    cr_assert_eq(cache_set(c, key, "1", 1, 60000, &err), 0);
+    int64_t past_ms = time_monotonic_ms() + 2500; /* memcached's clock ticks in seconds */
+    struct timespec pause = {.tv_nsec = 20000000};
+    while (time_monotonic_ms() < past_ms)
+        nanosleep(&pause, NULL);
+    cr_expect_eq(get(c), 0);
+    cache_close(c);
+}
+
 CACHE_CONTRACT(what_is_not_allowed_is_refused)
 {
     struct cache *c = open_cache(back_end);
