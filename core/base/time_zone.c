@@ -101,6 +101,12 @@ static bool read_rule(const char **p, struct rule *rule)
     return **p != '/' || ((*p)++, read_hms(p, &rule->time_s));
 }
 
+/* RFC 8536: more than -25 hours, less than 26. */
+static bool is_offset(int64_t offset_s)
+{
+    return offset_s > -25 * 3600 && offset_s < 26 * 3600;
+}
+
 static bool read_footer(struct time_zone *zone, const char *text)
 {
     const char *p = text;
@@ -109,6 +115,8 @@ static bool read_footer(struct time_zone *zone, const char *text)
         return false;
     zone->std_offset_s = -west_s;
     zone->has_rule = true;
+    if (!is_offset(zone->std_offset_s))
+        return false;
     if (*p == '\0')
         return true;
     zone->has_dst = true;
@@ -120,7 +128,8 @@ static bool read_footer(struct time_zone *zone, const char *text)
             return false;
         zone->dst_offset_s = -west_s;
     }
-    return read_rule(&p, &zone->dst_start) && read_rule(&p, &zone->dst_end) && *p == '\0';
+    return is_offset(zone->dst_offset_s) && read_rule(&p, &zone->dst_start) &&
+           read_rule(&p, &zone->dst_end) && *p == '\0';
 }
 
 static int64_t day_of(int year, int month, int day)
@@ -219,13 +228,16 @@ static bool read_transitions(struct time_zone *zone, const struct header *h,
         return false;
     zone->first_offset_s = (int32_t)big32(types);
     zone->n = h->time;
+    if (!is_offset(zone->first_offset_s))
+        return false;
     for (size_t i = 0; i < zone->n; i++) {
         const unsigned char *at = body + i * time_size;
         if (indices[i] >= h->type)
             return false;
         zone->transitions[i].at_s = time_size == 8 ? big64(at) : (int32_t)big32(at);
         zone->transitions[i].offset_s = (int32_t)big32(types + 6 * (size_t)indices[i]);
-        if (i > 0 && zone->transitions[i].at_s < zone->transitions[i - 1].at_s)
+        if (!is_offset(zone->transitions[i].offset_s) ||
+            (i > 0 && zone->transitions[i].at_s < zone->transitions[i - 1].at_s))
             return false;
     }
     return true;

@@ -35,6 +35,15 @@ static bool refuse_framing(struct http_request *r, const char *detail)
     return false;
 }
 
+/* One blank between method, URL and version?  civetweb takes any white space, line ends too. */
+static bool words_are_close(const struct mg_request_info *info)
+{
+    const char *method_end = info->request_method + strlen(info->request_method);
+    const char *url = info->query_string ? info->query_string : info->request_uri;
+    return info->request_uri == method_end + 1 &&
+           info->http_version == url + strlen(url) + 1 + strlen("HTTP/");
+}
+
 /* Did civetweb see all header lines, each ended by CR LF? */
 static bool lines_are_whole(const struct mg_request_info *info)
 {
@@ -194,7 +203,7 @@ bool guard_head(struct http_request *r)
     const struct mg_request_info *info = r->info;
     struct framing f = {0};
     collect_framing(r, &f);
-    if (!lines_are_whole(info)) {
+    if (!words_are_close(info) || !lines_are_whole(info)) {
         if (info->num_headers == MG_MAX_HEADERS) {
             r->has_body = false;
             guard_refuse(r, HTTP_REFUSED_SIZE, 431, "Request Header Fields Too Large");

@@ -4,22 +4,9 @@
 #include "base/auto.h"
 #include "base/json.h"
 #include "base/json_scan.h"
+#include "fuzz.h"
 
 #include <json-c/json.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "violated: %s\n", what);
-    abort();
-}
 
 static struct json_object *parse(const char *text, size_t len)
 {

@@ -1,32 +1,18 @@
-/* Input: a schema, a zero byte, an instance.  Nothing crashes, and the two ways to validate agree. */
+/* Input: a schema and an instance, a line each.  Nothing crashes, and the two ways to validate agree. */
 #include "base/auto.h"
 #include "base/json.h"
 #include "base/json_schema.h"
-
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "violated: %s\n", what);
-    abort();
-}
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const uint8_t *zero = size ? memchr(data, 0, size) : NULL;
-    const size_t n_schema = zero ? (size_t)(zero - data) : size;
+    AUTO_FREE char *schema_text = fuzz_text(&data, &size);
+    AUTO_FREE char *text = fuzz_text(&data, &size);
     AUTO_JSON *document = NULL;
     AUTO_JSON *instance = NULL;
-    if (json_parse((const char *)data, n_schema, &document, NULL))
+    if (json_parse(schema_text, strlen(schema_text), &document, NULL))
         return 0;
-    if (zero && json_parse((const char *)zero + 1, size - n_schema - 1, &instance, NULL))
+    if (*text && json_parse(text, strlen(text), &instance, NULL))
         return 0;
     struct json_schema *schema = NULL;
     struct error err = ERROR_INIT;

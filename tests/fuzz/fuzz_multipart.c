@@ -1,14 +1,9 @@
 /* The reader of multipart forms: the first line is the content type, the rest the body.  It must stay
  * within the body, and what it gives must be texts. */
+#include "fuzz.h"
 #include "http/multipart.h"
 
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 enum { FIELDS = 8 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

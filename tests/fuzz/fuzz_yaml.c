@@ -2,12 +2,9 @@
  * the rest of us: every node has a place, and its text passes as JSON. */
 #include "base/json.h"
 #include "config/config.h"
+#include "fuzz.h"
 
 #include <json-c/json.h>
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void visit(const struct yaml_document *doc, struct json_object *value, struct buf *pointer)
 {

@@ -32,7 +32,7 @@ class Folder(unittest.TestCase):
 
 class Help(unittest.TestCase):
     def test_every_command_explains_itself_and_does_nothing(self):
-        for name in ("setup", "build", "run", "test", "check-format", "check-includes",
+        for name in ("setup", "build", "run", "test", "fuzz", "check-format", "check-includes",
                      "services/port"):
             with self.subTest(name):
                 done = run(TOOLS / name, "--help")
