@@ -114,6 +114,7 @@ static struct timeseries_options timeseries_options(const struct app *app, const
                     .max_bytes = (size_t)s->hyprxa_max_backlog,
                     .disconnect_slow = strcmp(s->hyprxa_slow_subscriber, "disconnect") == 0},
         .max_subscribers = max_subscribers(s, s->timeseries_max_subscribers),
+        .max_samples = s->timeseries_max_samples,
         .max_columns = (size_t)s->timeseries_max_columns,
         .lock_ttl_ms = s->timeseries_lock_ttl_us / 1000,
         .hash_hyprxa = strcmp(s->hyprxa_subscription_hash, "hyprxa") == 0,

@@ -47,24 +47,40 @@ static size_t count_digits(const char *p)
     return strspn(p, "0123456789");
 }
 
-/* The number of a month by its English name or the first three letters of it. */
+/* Which of the names, or of the first three letters of one, stands here; negative: none. */
+static int read_name(const char **p, const char *const *names, int n)
+{
+    size_t len = 0;
+    while (isalpha((unsigned char)(*p)[len]))
+        len++;
+    for (int i = 0; len >= 3 && i < n; i++) {
+        if (strncasecmp(*p, names[i], len) == 0 && (len == 3 || names[i][len] == '\0')) {
+            *p += len;
+            read_char(p, '.');
+            return i;
+        }
+    }
+    return -1;
+}
+
 static bool read_month_name(const char **p, int *ret)
 {
     static const char *const names[] = {"January",   "February", "March",    "April",
                                         "May",       "June",     "July",     "August",
                                         "September", "October",  "November", "December"};
-    size_t len = 0;
-    while (isalpha((unsigned char)(*p)[len]))
-        len++;
-    for (int i = 0; len >= 3 && i < 12; i++) {
-        if (strncasecmp(*p, names[i], len) == 0 && (len == 3 || names[i][len] == '\0')) {
-            *p += len;
-            read_char(p, '.');
-            *ret = i + 1;
-            return true;
-        }
-    }
-    return false;
+    *ret = read_name(p, names, 12) + 1;
+    return *ret > 0;
+}
+
+/* `Tue, `: says nothing the date does not. */
+static void skip_weekday(const char **p)
+{
+    static const char *const names[] = {"Monday", "Tuesday",  "Wednesday", "Thursday",
+                                        "Friday", "Saturday", "Sunday"};
+    if (read_name(p, names, 7) < 0)
+        return;
+    read_char(p, ',');
+    skip_spaces(p);
 }
 
 static bool read_day_in_words(const char **p, int *ret)
@@ -95,6 +111,17 @@ static bool read_date_in_words(const char **p, struct said *s)
     return count_digits(*p) == 4 && read_digits(p, 4, 4, &s->year);
 }
 
+/* `10:00`, `5pm`, `5 pm` */
+static bool is_time(const char *p)
+{
+    size_t digits = count_digits(p);
+    p += digits;
+    if (digits == 0 || digits > 2 || *p == ':')
+        return digits > 0 && digits <= 2;
+    skip_spaces(&p);
+    return strncasecmp(p, "am", 2) == 0 || strncasecmp(p, "pm", 2) == 0;
+}
+
 /* True with nothing read when the text begins with a time. */
 static bool read_date(const char **p, struct said *s)
 {
@@ -103,6 +130,10 @@ static bool read_date(const char **p, struct said *s)
     if (digits == 8)
         return read_digits(p, 4, 4, &s->year) && read_digits(p, 2, 2, &s->month) &&
                read_digits(p, 2, 2, &s->day);
+    if (digits == 4 && after == '/')
+        return read_digits(p, 4, 4, &s->year) && read_char(p, '/') &&
+               read_digits(p, 1, 2, &s->month) && read_char(p, '/') && count_digits(*p) <= 2 &&
+               read_digits(p, 1, 2, &s->day);
     if (digits == 4 && after == '-') {
         if (!read_digits(p, 4, 4, &s->year) || !read_char(p, '-') || count_digits(*p) > 2 ||
             !read_digits(p, 1, 2, &s->month))
@@ -113,7 +144,7 @@ static bool read_date(const char **p, struct said *s)
         return read_digits(p, 1, 2, &s->month) && read_char(p, '/') &&
                read_digits(p, 1, 2, &s->day) && read_char(p, '/') && count_digits(*p) == 4 &&
                read_digits(p, 4, 4, &s->year);
-    if ((digits == 1 || digits == 2) && after == ':')
+    if (is_time(*p))
         return true;
     return digits <= 2 && read_date_in_words(p, s);
 }
@@ -209,6 +240,7 @@ static bool read_all(const char *p, struct said *s)
 {
     *s = (struct said){.year = -1, .month = -1, .day = -1};
     skip_spaces(&p);
+    skip_weekday(&p);
     if (!read_date(&p, s))
         return false;
     bool after_t = s->year >= 0 && (*p == 'T' || *p == 't');
@@ -223,9 +255,11 @@ static bool read_all(const char *p, struct said *s)
         /* The '+' of an offset, sent unescaped in a URL, arrives as a space; the original system
          * then takes the last time it finds. */
         if (*p == ' ' && count_digits(p + 1) == 2 && p[3] == ':') {
+            int us = s->us; /* which that time has none of its own to replace */
             p++;
             if (!read_time(&p, s, false))
                 return false;
+            s->us = us;
         }
         skip_spaces(&p);
         if (!read_offset(&p, s))

@@ -33,6 +33,18 @@ static void read_routing_key(struct http_request *r, const char *topic, const ch
         http_invalid_at(r, "body", "routing_key", err.message, "value_error");
 }
 
+/* The payload's text as it came, or, where it came as a list of pairs, written into `made`. */
+static void take_payload(struct http_request *r, struct json_object *payload, struct buf *made,
+                         struct storage_event *event)
+{
+    event->payload = http_body_span(r, "payload", &event->payload_len);
+    if (event->payload && event->payload[0] == '{')
+        return;
+    json_write_value(made, payload);
+    event->payload = made->data;
+    event->payload_len = made->len;
+}
+
 static int check_payload(struct events *e, const char *topic_name, struct json_object *payload,
                          struct error *err)
 {
@@ -72,13 +84,19 @@ static void publish(struct http_request *r, void *ctx)
     struct error err = ERROR_INIT;
     char full_key[EVENT_KEY_MAX + 1];
     struct storage_event event = {.full_key = full_key};
+    AUTO(buf) made = BUF_INIT(QUERY_MAX);
 
     event.topic = http_body_string(r, "topic", true);
     read_routing_key(r, event.topic, &event.routing_key, full_key);
     struct json_object *payload = http_body_object(r, "payload");
     if (http_respond_if_invalid(r))
         return;
-    event.payload = http_body_span(r, "payload", &event.payload_len);
+    take_payload(r, payload, &made, &event);
+    if (made.failed) {
+        error_set(&err, ERR_NOMEM, "out of memory for an event");
+        http_respond_error(r, &err);
+        return;
+    }
 
     int rc = check_payload(e, event.topic, payload, &err);
     if (rc == ERR_INVALID || rc == ERR_LIMIT) {

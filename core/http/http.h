@@ -99,6 +99,8 @@ bool http_query_bool(struct http_request *r, const char *name, bool otherwise);
 /* A required string member of the JSON body, with the coercions and errors of contract 1.3; NULL
  * when invalid.  Borrowed for the request. */
 const char *http_body_string(struct http_request *r, const char *field, bool required);
+/* The text of a JSON string, number or boolean; NULL: it has none, or a U+0000 in it. */
+const char *http_json_string(struct http_request *r, struct json_object *value);
 /* A required object / list member; NULL when invalid. */
 struct json_object *http_body_object(struct http_request *r, const char *field);
 struct json_object *http_body_list(struct http_request *r, const char *field);

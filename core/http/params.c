@@ -248,17 +248,14 @@ static struct json_object *member(struct http_request *r, const char *field, boo
     return NULL;
 }
 
-const char *http_body_string(struct http_request *r, const char *field, bool required)
+const char *http_json_string(struct http_request *r, struct json_object *value)
 {
-    struct json_object *value = member(r, field, required);
-    if (!value)
-        return NULL;
     char number[JSON_DOUBLE_SIZE];
     switch (json_object_get_type(value)) {
     case json_type_string:
         /* U+0000 would cut the text short. */
         if (strlen(json_object_get_string(value)) != (size_t)json_object_get_string_len(value))
-            break;
+            return NULL;
         return json_object_get_string(value);
     case json_type_boolean:
         return json_object_get_boolean(value) ? "True" : "False";
@@ -268,10 +265,17 @@ const char *http_body_string(struct http_request *r, const char *field, bool req
         return arena_strndup(r->arena, number,
                              json_format_double(json_object_get_double(value), number));
     default:
-        break;
+        return NULL;
     }
-    http_invalid_at(r, "body", field, "str type expected", "type_error.str");
-    return NULL;
+}
+
+const char *http_body_string(struct http_request *r, const char *field, bool required)
+{
+    struct json_object *value = member(r, field, required);
+    const char *text = value ? http_json_string(r, value) : NULL;
+    if (value && !text)
+        http_invalid_at(r, "body", field, "str type expected", "type_error.str");
+    return text;
 }
 
 struct json_object *http_body_object(struct http_request *r, const char *field)

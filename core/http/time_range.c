@@ -1,6 +1,7 @@
 #include "http/time_range.h"
 
 #include "base/time.h"
+#include "base/time_zone.h"
 #include "http/http.h"
 
 #include <stddef.h>
@@ -33,7 +34,21 @@ static bool read_time(struct http_request *r, const char *const *names, const ch
     if (rc == ERR_INVALID)
         http_respond_detail(r, 422, "Unprocessable Entity");
     else if (rc)
+        http_respond_error(r, &err);
+    return rc == 0;
+}
+
+/* Also where no time needs it.  False: answered. */
+static bool check_zone(struct http_request *r, const char *name)
+{
+    struct time_zone *zone = NULL;
+    struct error err = ERROR_INIT;
+    int rc = name ? time_zone_open(name, &zone, &err) : 0;
+    time_zone_free(zone);
+    if (rc == ERR_NOT_FOUND)
         http_respond_detail(r, 422, err.message);
+    else if (rc)
+        http_respond_error(r, &err);
     return rc == 0;
 }
 
@@ -45,7 +60,7 @@ bool http_query_time_range(struct http_request *r, struct http_time_range *ret)
     int64_t now_us = time_now_us();
     ret->start_us = now_us - DEFAULT_RANGE_S * TIME_US_PER_SECOND;
     ret->end_us = now_us;
-    if (!read_time(r, start_names, zone, now_us, &ret->start_us) ||
+    if (!check_zone(r, zone) || !read_time(r, start_names, zone, now_us, &ret->start_us) ||
         !read_time(r, end_names, zone, now_us, &ret->end_us))
         return false;
     if (ret->start_us > ret->end_us) {

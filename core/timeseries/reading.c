@@ -154,7 +154,7 @@ static bool open_buckets(struct reading *ret, struct http_request *r, int64_t in
     return false;
 }
 
-bool reading_parse(struct reading *ret, struct http_request *r, bool is_file)
+bool reading_parse(struct reading *ret, struct http_request *r, bool is_file, int64_t max_samples)
 {
     struct http_time_range range;
     *ret = (struct reading){0};
@@ -169,13 +169,17 @@ bool reading_parse(struct reading *ret, struct http_request *r, bool is_file)
             invalid(r, "points", "points are of one item: see /samples");
     } else {
         read_points(ret, r);
-        limit = read_limit(r, interval_us ? SAMPLES_LIMIT_MAX : SAMPLES_LIMIT_DEFAULT);
+        int64_t usual = max_samples < SAMPLES_LIMIT_DEFAULT ? max_samples : SAMPLES_LIMIT_DEFAULT;
+        limit = read_limit(r, interval_us ? max_samples : usual);
     }
     check_combination(ret, r, interval_us);
     if (http_respond_if_invalid(r))
         return false;
-    if (limit > SAMPLES_LIMIT_MAX) {
-        http_respond_detail(r, 400, "Limit cannot be greater than 15000.");
+    if (limit > max_samples) {
+        char detail[80];
+        snprintf(detail, sizeof detail, "Limit cannot be greater than %lld.",
+                 (long long)max_samples);
+        http_respond_detail(r, 400, detail);
         return false;
     }
     if (!http_query_time_range(r, &range))

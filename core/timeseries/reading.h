@@ -13,7 +13,6 @@ struct http_request;
 
 enum {
     SAMPLES_LIMIT_DEFAULT = 5000,
-    SAMPLES_LIMIT_MAX = 15000,
     RECORDED_BUCKETS_MAX = 10 * 1000 * 1000, /* with `fill` */
 };
 
@@ -28,9 +27,9 @@ struct reading {
 /* What it reads beside `limit`, `points`, `quality` and `scanRate`: for the `also` of the routes'. */
 extern const struct http_param reading_params[];
 
-/* From the query of the request; `is_file`: of /recorded.  Bad values and combinations are answered
+/* From the query of the request; `is_file`: of /recorded, else `max_samples` is the largest limit.  Bad values and combinations are answered
  * (422; a limit too large 400 as the original does).  True: release it.  [worker] */
-bool reading_parse(struct reading *ret, struct http_request *r, bool is_file);
+bool reading_parse(struct reading *ret, struct http_request *r, bool is_file, int64_t max_samples);
 void reading_release(struct reading *reading);
 
 #endif

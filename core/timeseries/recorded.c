@@ -248,7 +248,7 @@ void timeseries_recorded(struct http_request *r, void *ctx)
     struct file f = {.ts = ctx};
     enum table_format format;
     char detail[96];
-    if (!reading_parse(&f.reading, r, true))
+    if (!reading_parse(&f.reading, r, true, 0))
         return;
     if (!table_negotiate(http_header(r, "Accept"), &format)) {
         http_respond_detail(r, 415, "Unsupported Media Type");

@@ -30,20 +30,37 @@ static void list_sources(struct http_request *r, void *ctx)
     http_respond_json(r, 200, &out);
 }
 
+/* An element of `items`; the error is collected when it is no text. */
+static const char *read_item(struct http_request *r, struct json_object *item, size_t i)
+{
+    const struct http_loc loc[] = {{"body", 0}, {"items", 0}, {NULL, (long)i}};
+    const char *name = item ? http_json_string(r, item) : NULL;
+    if (!item)
+        http_invalid(r, loc, 3, "none is not an allowed value", "type_error.none.not_allowed",
+                     NULL);
+    else if (!name)
+        http_invalid(r, loc, 3, "str type expected", "type_error.str", NULL);
+    return name;
+}
+
 static void subscribe(struct http_request *r, void *ctx)
 {
     struct error err = ERROR_INIT;
     char token[33], body[64];
     struct json_object *items = http_body_list(r, "items");
-    for (size_t i = 0; items && i < json_object_array_length(items); i++) {
-        if (!json_object_is_type(json_object_array_get_idx(items, i), json_type_string)) {
-            const struct http_loc loc[] = {{"body", 0}, {"items", 0}, {NULL, (long)i}};
-            http_invalid(r, loc, 3, "str type expected", "type_error.str", NULL);
-        }
-    }
+    size_t n_items = items ? json_object_array_length(items) : 0;
+    AUTO_FREE const char **names = calloc(n_items + 1, sizeof *names);
+    for (size_t i = 0; names && i < n_items; i++)
+        names[i] = read_item(r, json_object_array_get_idx(items, i), i);
     if (http_respond_if_invalid(r))
         return;
-    if (selection_token(ctx, items, token, &err)) {
+    int rc = names ? selection_token(ctx, names, n_items, token, &err)
+                   : error_set(&err, ERR_NOMEM, "out of memory");
+    if (rc == ERR_LIMIT) {
+        http_respond_detail(r, 413, err.message);
+        return;
+    }
+    if (rc) {
         http_respond_error(r, &err);
         return;
     }
@@ -220,7 +237,7 @@ static const struct http_param samples_params[] = {
      .otherwise = "5000",
      .summary =
          "How many samples at most, the newest; with `interval` how many intervals the range "
-         "may have, 15000 by default; up to 15000"},
+         "may have, by default the most; up to the setting TIMESERIES_MAX_SAMPLES"},
     {.name = "points",
      .type = HTTP_INTEGER,
      .summary = "Thin the samples out for plotting, by largest-triangle-three-buckets, to 3-15000"},
@@ -257,7 +274,8 @@ static const struct http_route routes[] = {
      .name = "subscribe",
      .summary = "A token that stands for a list of data items for an hour",
      .request = "UnitopSubscriptionRequest",
-     .reply = "ReferenceToken"},
+     .reply = "ReferenceToken",
+     .errors = {413}},
     {.method = "GET",
      .path = "/timeseries/{unitop}/stream",
      .handler = stream,

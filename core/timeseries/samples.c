@@ -217,7 +217,7 @@ void timeseries_samples(struct http_request *r, void *ctx)
     struct answer a = {.ts = ts, .out = &out};
     if (!item)
         http_invalid_at(r, "query", "dataItem", "field required", "value_error.missing");
-    if (!reading_parse(&a.reading, r, false))
+    if (!reading_parse(&a.reading, r, false, ts->options.max_samples))
         return;
     if (selection_read_item(ts, r, item, &selection)) {
         a.item = &selection.items[0];

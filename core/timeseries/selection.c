@@ -10,7 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKEN_TTL_MS = 3600 * 1000, TOKEN_KEY_SIZE = 48, TOKEN_MAX = 1 << 20 };
+enum {
+    TOKEN_TTL_MS = 3600 * 1000,
+    TOKEN_KEY_SIZE = 48,
+    TOKEN_MAX = 512 << 10, /* of all names together; Memcached holds values of up to 1 MiB */
+};
 
 /* --- reference tokens: a list of items, remembered in the cache --- */
 
@@ -20,33 +24,26 @@ static int compare_strings(const void *a, const void *b)
 }
 
 /* The sorted items, each followed by a NUL: equal lists give equal bytes, different ones do not. */
-static int join_items(struct json_object *items, struct buf *out)
+static int join_items(const char **items, size_t n, struct buf *out)
 {
-    size_t n = json_object_array_length(items);
-    const char **sorted = calloc(n ? n : 1, sizeof *sorted);
-    if (!sorted)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < n; i++)
-        sorted[i] = json_object_get_string(json_object_array_get_idx(items, i));
-    qsort(sorted, n, sizeof *sorted, compare_strings);
+    qsort(items, n, sizeof *items, compare_strings);
     buf_append(out, "", 1); /* an empty list has a token too */
     for (size_t i = 0; i < n; i++)
-        buf_append(out, sorted[i], strlen(sorted[i]) + 1);
-    free(sorted);
+        buf_append(out, items[i], strlen(items[i]) + 1);
     return out->failed ? ERR_LIMIT : 0;
 }
 
-int selection_token(struct timeseries *ts, struct json_object *items, char out[33],
+int selection_token(struct timeseries *ts, const char **items, size_t n, char out[33],
                     struct error *err)
 {
     AUTO(buf) text = BUF_INIT(TOKEN_MAX);
     unsigned char digest[16];
     char key[TOKEN_KEY_SIZE];
-    int rc = join_items(items, &text);
+    int rc = join_items(items, n, &text);
     if (!rc)
         rc = digest_md5(text.data, text.len, digest);
     if (rc)
-        return error_set(err, rc, "the list of items is too long");
+        return error_set(err, rc, "The list of items is too long.");
     digest_hex(digest, sizeof digest, out);
     snprintf(key, sizeof key, "token:%s", out);
     return cache_set(ts->options.cache, key, text.data, text.len, TOKEN_TTL_MS, err);
@@ -151,7 +148,7 @@ static bool get_unitop(struct timeseries *ts, struct http_request *r, struct sel
 bool selection_read(struct timeseries *ts, struct http_request *r, struct selection *ret)
 {
     struct error err = ERROR_INIT;
-    AUTO(buf) names = BUF_INIT(TOKEN_MAX);
+    AUTO(buf) names = BUF_INIT(2 * TOKEN_MAX);
     if (!get_unitop(ts, r, ret))
         return false;
     const char *item, *token = http_query(r, "token");

@@ -49,6 +49,8 @@ int timeseries_new(const struct timeseries_options *options, struct timeseries *
     ts->options = *options;
     if (!ts->options.lock_ttl_ms)
         ts->options.lock_ttl_ms = 5000;
+    if (!ts->options.max_samples)
+        ts->options.max_samples = 15000;
     if (!ts->options.initial_backoff_ms)
         ts->options.initial_backoff_ms = 1000;
     if (!ts->options.max_backoff_ms)

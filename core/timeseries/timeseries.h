@@ -32,6 +32,7 @@ struct timeseries_options {
     struct streamer *streamer;
     struct channel_options channel;
     size_t max_subscribers; /* of all its streams */
+    int64_t max_samples;    /* of one answer of /samples; 0: 15,000 */
     size_t max_columns;     /* data items of a file */
     int64_t lock_ttl_ms;    /* of leases; also how long an unwatched subscription is kept; 0: 5 s */
     bool hash_hyprxa;       /* subscription_hash: hyprxa; else canonical */

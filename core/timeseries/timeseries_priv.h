@@ -127,8 +127,9 @@ bool selection_read(struct timeseries *ts, struct http_request *r, struct select
 bool selection_read_item(struct timeseries *ts, struct http_request *r, const char *item,
                          struct selection *ret);
 void selection_release(struct selection *s);
-/* Remember the items for an hour; `out` gets the token. */
-int selection_token(struct timeseries *ts, struct json_object *items, char out[33],
+/* Remember the items for an hour, from now on when they are known already; sorts `items`; `out` gets
+ * the token.  ERR_LIMIT: too many. */
+int selection_token(struct timeseries *ts, const char **items, size_t n, char out[33],
                     struct error *err);
 
 /* --- samples.c --- */

@@ -43,6 +43,8 @@ static void check_subscription(struct http_request *r, struct unitops *u, const 
                      null ? "type_error.none.not_allowed" : "type_error.dict", NULL);
     } else if (!json_object_object_get_ex(subscription, "source", &source)) {
         refuse_source(r, u, item, "field required", "value_error.missing");
+    } else if (!source) {
+        refuse_source(r, u, item, "none is not an allowed value", "type_error.none.not_allowed");
     } else if (!json_object_is_type(source, json_type_string)) {
         refuse_source(r, u, item, "str type expected", "type_error.str");
     } else if (!u->sources.known(u->sources.ctx, json_object_get_string(source))) {
