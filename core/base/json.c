@@ -131,6 +131,69 @@ int json_write_value(struct buf *b, struct json_object *value)
     return write_value(b, value, WRITE_DEPTH_MAX);
 }
 
+/* --- text with blanks --- */
+
+/* The code point at `text`, which is UTF-8; *ret_len: its bytes. */
+static unsigned code_point(const char *text, size_t len, size_t *ret_len)
+{
+    unsigned char lead = (unsigned char)text[0];
+    size_t n = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    unsigned code = lead & (0xFFu >> (n + 1));
+    n = n < len ? n : len;
+    for (size_t i = 1; i < n; i++)
+        code = code << 6 | ((unsigned char)text[i] & 0x3Fu);
+    *ret_len = n;
+    return code;
+}
+
+static void escape_code_point(struct buf *b, unsigned code)
+{
+    if (code < 0x10000)
+        buf_printf(b, "\\u%04x", code);
+    else
+        buf_printf(b, "\\u%04x\\u%04x", 0xD800 + ((code - 0x10000) >> 10),
+                   0xDC00 + ((code - 0x10000) & 0x3FF));
+}
+
+/* How many bytes may be copied as they are. */
+static size_t copied_run(const char *text, size_t len, bool quoted, bool ascii)
+{
+    size_t n = 0;
+    for (; n < len; n++) {
+        char c = text[n];
+        if (c == '"' || (quoted ? c == '\\' : c == ',' || c == ':') ||
+            (ascii && (unsigned char)c >= 0x80))
+            break;
+    }
+    return n;
+}
+
+int json_write_spaced(struct buf *b, const char *json, size_t len, bool ascii)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < len;) {
+        size_t n = copied_run(json + i, len - i, quoted, ascii);
+        buf_append(b, json + i, n);
+        i += n;
+        if (i == len)
+            break;
+        n = 1;
+        if ((unsigned char)json[i] >= 0x80) {
+            escape_code_point(b, code_point(json + i, len - i, &n));
+        } else if (json[i] == '\\') {
+            n = len - i < 2 ? 1 : 2;
+            buf_append(b, json + i, n);
+        } else {
+            quoted ^= json[i] == '"';
+            buf_append(b, json + i, 1);
+            if (json[i] != '"')
+                buf_append_char(b, ' ');
+        }
+        i += n;
+    }
+    return b->failed ? ERR_LIMIT : 0;
+}
+
 /* --- the canonical form --- */
 
 static int compare_entries(const void *a, const void *b)

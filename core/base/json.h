@@ -28,6 +28,9 @@ size_t json_format_double(double value, char out[JSON_DOUBLE_SIZE]);
 int json_write_bool(struct buf *b, bool value);
 /* A json-c value as compact text, members in stored order. */
 int json_write_value(struct buf *b, struct json_object *value);
+/* Compact JSON text with a blank after each ',' and ':', as Python's json.dumps has it; with `ascii`
+ * also its \uXXXX for what is not ASCII.  Escapes within strings stay as they are. */
+int json_write_spaced(struct buf *b, const char *json, size_t len, bool ascii);
 /* The canonical text: members sorted by the UTF-8 bytes of their keys, at every depth; shortest
  * numbers.  ERR_INVALID: an integer beyond +-2^53. */
 int json_write_canonical(struct buf *b, struct json_object *value, struct error *err);

@@ -216,7 +216,7 @@ static void write_row(struct table *t, const struct storage_event_row *row)
     table_text(t, row->topic, strlen(row->topic));
     table_text(t, row->routing_key, strlen(row->routing_key));
     /* A JSON string in every format, as the original's rows have it. */
-    table_text(t, row->payload, row->payload_len);
+    table_json_text(t, row->payload, row->payload_len);
 }
 
 static void send_rows(struct http_request *r, enum table_format format,

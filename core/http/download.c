@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/time.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@ enum {
     DOWNLOAD_BUFFER = 64 * 1024,
     CHUNK_HEAD = 10, /* room for "ffffffff\r\n" in front of the buffered bytes */
     CHUNK_TAIL = 2,
+    LARGE = 1 << 20, /* bytes of a download whose end is worth a look for free memory */
 };
 
 struct http_download {
@@ -19,7 +21,7 @@ struct http_download {
     bool chunked;
     bool started; /* the head went out */
     bool failed;
-    size_t used;
+    size_t used, sent;
     char bytes[CHUNK_HEAD + DOWNLOAD_BUFFER + CHUNK_TAIL];
 };
 
@@ -54,7 +56,7 @@ struct http_download *http_download_begin(struct http_request *r, const char *co
     d->suffix = suffix;
     d->chunked = !r->http10;
     d->started = d->failed = false;
-    d->used = 0;
+    d->used = d->sent = 0;
     return d;
 }
 
@@ -99,6 +101,7 @@ static int flush(struct http_download *d)
         len += (size_t)head_len + CHUNK_TAIL;
     }
     d->used = 0;
+    d->sent += len;
     if (http_send(d->request, begin, len))
         d->failed = true;
     return d->failed ? ERR_CLOSED : 0;
@@ -124,8 +127,12 @@ int http_download_write(struct http_download *d, const void *bytes, size_t len)
 
 static void release(struct http_download *d)
 {
-    atomic_fetch_sub(&d->request->server->downloads, 1);
+    struct http_server *server = d->request->server;
+    bool large = d->sent >= LARGE;
     free(d);
+    /* What many readers at a time took stays with the heaps of their threads otherwise. */
+    if (atomic_fetch_sub(&server->downloads, 1) == 1 && large)
+        malloc_trim(0);
 }
 
 void http_download_end(struct http_download *d, bool complete)

@@ -86,6 +86,7 @@ int table_begin(struct table *t, struct http_request *r, enum table_format forma
     };
     *t = (struct table){.format = format, .day_us = INT64_MIN};
     buf_init(&t->rows, ROW_MAX);
+    buf_init(&t->text, ROW_MAX);
     t->download = http_download_begin(r, kinds[format].content_type, kinds[format].suffix);
     return t->download ? 0 : ERR_CLOSED;
 }
@@ -136,11 +137,25 @@ void table_text(struct table *t, const char *text, size_t len)
 
 void table_json(struct table *t, const char *json, size_t len)
 {
-    begin_cell(t);
-    if (t->format == TABLE_CSV)
-        put_csv_text(&t->rows, json, len);
+    if (t->format != TABLE_CSV) {
+        begin_cell(t);
+        json_write_spaced(&t->rows, json, len, false);
+        return;
+    }
+    buf_clear(&t->text);
+    if (json_write_spaced(&t->text, json, len, false))
+        t->rows.failed = true;
     else
-        buf_append(&t->rows, json, len);
+        table_text(t, t->text.data, t->text.len);
+}
+
+void table_json_text(struct table *t, const char *json, size_t len)
+{
+    buf_clear(&t->text);
+    if (json_write_spaced(&t->text, json, len, true))
+        t->rows.failed = true;
+    else
+        table_text(t, t->text.data, t->text.len);
 }
 
 void table_null(struct table *t)
@@ -220,14 +235,12 @@ void table_value(struct table *t, const struct value *v)
             t->rows.data[t->rows.len] = '\0';
         }
         return;
-    case VALUE_BYTES: {
-        struct buf text = BUF_INIT(ROW_MAX);
-        value_write_json(&text, v); /* base64 between quotes */
-        if (text.len >= 2)
-            table_text(t, text.data + 1, text.len - 2);
-        buf_release(&text);
+    case VALUE_BYTES:
+        buf_clear(&t->text);
+        value_write_json(&t->text, v); /* base64 between quotes */
+        if (t->text.len >= 2)
+            table_text(t, t->text.data + 1, t->text.len - 2);
         return;
-    }
     default:
         begin_cell(t);
         value_write_json(&t->rows, v);
@@ -258,10 +271,12 @@ void table_finish(struct table *t, bool complete)
         flush(t);
     http_download_end(t->download, complete && !t->failed);
     buf_release(&t->rows);
+    buf_release(&t->text);
 }
 
 void table_fail(struct table *t, const struct error *err)
 {
     http_download_fail(t->download, err);
     buf_release(&t->rows);
+    buf_release(&t->text);
 }

@@ -30,6 +30,7 @@ struct table {
     struct http_download *download;
     enum table_format format;
     struct buf rows; /* not yet written */
+    struct buf text; /* of one cell, on its way */
     size_t column;   /* of the row being written */
     bool failed;     /* the client is gone */
     int64_t day_us;  /* start of the day whose text is cached ... */
@@ -42,7 +43,10 @@ int table_begin(struct table *t, struct http_request *r, enum table_format forma
 
 /* --- cells, left to right --- */
 void table_text(struct table *t, const char *text, size_t len);
-void table_json(struct table *t, const char *json, size_t len); /* a container as JSON text */
+/* A container, from compact JSON text: as JSON text with blanks after ',' and ':'. */
+void table_json(struct table *t, const char *json, size_t len);
+/* The same as a JSON string of ASCII, in every format. */
+void table_json_text(struct table *t, const char *json, size_t len);
 void table_null(struct table *t);
 void table_nulls(struct table *t, size_t n);
 void table_time(struct table *t, int64_t time_us);

@@ -485,6 +485,8 @@ void series_store_stats(struct series_store *ss, struct storage_stats *ret)
     ret->samples_failed = atomic_load_explicit(&ss->n_failed, memory_order_relaxed);
     ret->chunks_written = atomic_load_explicit(&ss->n_chunks, memory_order_relaxed);
     ret->log_rows = atomic_load_explicit(&ss->n_rows, memory_order_relaxed);
+    ret->samples_expired = atomic_load_explicit(&ss->n_expired, memory_order_relaxed);
+    ret->damaged = atomic_load_explicit(&ss->n_damaged, memory_order_relaxed);
     pthread_mutex_lock(&ss->queue_lock);
     ret->samples_queued = ss->held_samples;
     pthread_mutex_unlock(&ss->queue_lock);

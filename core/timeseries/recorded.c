@@ -13,7 +13,7 @@
 
 enum {
     GROUP = 32,                /* columns under one least time */
-    WINDOWS_BYTES = 16 << 20,  /* of encoded samples in memory, for all columns together */
+    WINDOWS_BYTES = 2 << 20,   /* of encoded samples in memory, for all columns together */
     WINDOW_BYTES_MIN = 4 << 10 /* but so much for each */
 };
 

@@ -4,6 +4,7 @@
 #include "base/json_scan.h"
 
 #include <criterion/criterion.h>
+#include <criterion/parameterized.h>
 #include <json-c/json.h>
 #include <string.h>
 
@@ -139,4 +140,33 @@ Test(json, getters_give_the_default_for_another_type)
     cr_expect_eq(json_get_bool(o, "b", false), true);
     cr_expect_eq(json_get_bool(o, "absent", true), true);
     cr_expect_eq(json_get_int(NULL, "i", 3), 3);
+}
+
+struct spaced_case {
+    char json[64], plain[96], ascii[96];
+};
+
+ParameterizedTestParameters(json, blanks_are_put_where_python_puts_them)
+{
+    static struct spaced_case cases[] = {
+        {"{}", "{}", "{}"},
+        {"[1,2]", "[1, 2]", "[1, 2]"},
+        {"{\"a\":[1,{\"b\":null}]}", "{\"a\": [1, {\"b\": null}]}", "{\"a\": [1, {\"b\": null}]}"},
+        {"[\"a,b:c\",\"\\\",\"]", "[\"a,b:c\", \"\\\",\"]", "[\"a,b:c\", \"\\\",\"]"},
+        {"[\"\\\\\",1]", "[\"\\\\\", 1]", "[\"\\\\\", 1]"},
+        {"{\"\u00e9\":\"\u20ac,\U0001F321\"}", "{\"\u00e9\": \"\u20ac,\U0001F321\"}",
+         "{\"\\u00e9\": \"\\u20ac,\\ud83c\\udf21\"}"},
+        {"\"\\u00e9\"", "\"\\u00e9\"", "\"\\u00e9\""},
+    };
+    return cr_make_param_array(struct spaced_case, cases, sizeof cases / sizeof *cases);
+}
+
+ParameterizedTest(struct spaced_case *c, json, blanks_are_put_where_python_puts_them)
+{
+    AUTO(buf) b = BUF_INIT(1000);
+    cr_expect_eq(json_write_spaced(&b, c->json, strlen(c->json), false), 0);
+    cr_expect_str_eq(b.data, c->plain);
+    buf_clear(&b);
+    cr_expect_eq(json_write_spaced(&b, c->json, strlen(c->json), true), 0);
+    cr_expect_str_eq(b.data, c->ascii);
 }

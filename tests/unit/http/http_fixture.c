@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/time.h"
+#include "http/table.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -174,6 +175,24 @@ static void on_download(struct http_request *r, void *ctx)
     http_download_end(d, complete);
 }
 
+int (*fixture_write_table)(struct table *t, struct error *err);
+
+static void on_table(struct http_request *r, void *ctx)
+{
+    (void)ctx;
+    struct error err = ERROR_INIT;
+    enum table_format format;
+    struct table t;
+    if (!table_negotiate(http_header(r, "Accept"), &format))
+        http_respond_detail(r, 415, "Unsupported Media Type");
+    else if (table_begin(&t, r, format) == 0) {
+        if (fixture_write_table(&t, &err))
+            table_fail(&t, &err);
+        else
+            table_finish(&t, true);
+    }
+}
+
 static void on_wait(struct http_request *r, void *ctx)
 {
     (void)ctx;
@@ -199,6 +218,7 @@ static const struct http_param query_params[] = {
 static const struct http_param form_params[] = {{.name = "username", .where = HTTP_FORM}, {0}};
 static const struct http_param error_params[] = {{.name = "code", .type = HTTP_INTEGER}, {0}};
 static const struct http_param big_params[] = {{.name = "bytes", .type = HTTP_INTEGER}, {0}};
+static const struct http_param table_params[] = {{.name = "Accept", .where = HTTP_HEADER}, {0}};
 static const struct http_param download_params[] = {
     {.name = "broken"},
     {.name = "rows", .type = HTTP_INTEGER},
@@ -254,6 +274,11 @@ static const struct http_route routes[] = {
     {.method = "GET", .path = "/header", .handler = on_header},
     {.method = "GET", .path = "/big", .handler = on_big, .params = big_params},
     {.method = "GET", .path = "/download", .handler = on_download, .params = download_params},
+    {.method = "GET",
+     .path = "/table",
+     .handler = on_table,
+     .params = table_params,
+     .errors = {415}},
     {.method = "GET", .path = "/wait", .handler = on_wait},
     {.method = "GET", .path = "/restart", .handler = on_ok, .changes_state = true},
     {.method = "GET", .path = "/whoami", .handler = on_whoami, .access = HTTP_USER},

@@ -19,6 +19,10 @@ struct http_options fixture_auth_options(void);
 void fixture_await_waiter(void);
 void fixture_release_waiter(void);
 
+/* What /table writes, in the format its Accept asks for; a failure is told to table_fail(). */
+struct table;
+extern int (*fixture_write_table)(struct table *t, struct error *err);
+
 /* --- a client --- */
 
 int client_open(const struct http_server *server);
