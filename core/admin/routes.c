@@ -122,6 +122,19 @@ static void streamer_metrics(struct streamer *streamer, struct buf *out)
     counter(out, "hyprxa_replays_failed", "Replays broken off.", s.replays_failed);
     counter(out, "hyprxa_replayed_messages", "Messages sent by replays.", s.replayed);
     counter(out, "hyprxa_replay_gaps", "Gaps announced by replays.", s.gaps);
+    gauge(out, "hyprxa_websockets", "Live streams that are WebSockets.", s.websockets);
+    counter(out, "hyprxa_websockets_opened", "WebSockets begun.", s.websockets_total);
+    counter(out, "hyprxa_websocket_silent", "WebSockets ended for leaving a ping unanswered.",
+            s.websocket_silent);
+    counter(out, "hyprxa_websocket_untold",
+            "Notices (gap, stale, dropped) that WebSockets have no frame for.", s.websocket_untold);
+    buf_append_lit(out, "# TYPE hyprxa_websocket_faults counter\n"
+                        "# HELP hyprxa_websocket_faults WebSockets ended for breaking the "
+                        "protocol, by how.\n");
+    for (int i = 0; i < WEBSOCKET_FAULTS; i++)
+        buf_printf(out, "hyprxa_websocket_faults_total{reason=\"%s\"} %llu\n",
+                   websocket_fault_name((enum websocket_fault)i),
+                   (unsigned long long)s.websocket_faults[i]);
 }
 
 static void http_metrics(struct http_server *server, struct buf *out)

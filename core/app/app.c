@@ -224,6 +224,7 @@ static int open_server(struct app *app, const struct settings *s, struct error *
         .max_header = (size_t)s->hyprxa_max_header,
         .max_url = (size_t)s->hyprxa_max_url,
         .heartbeat_ms = s->hyprxa_heartbeat_us / 1000,
+        .max_websocket_message = (size_t)s->hyprxa_max_websocket_message,
         .request_timeout_ms = s->hyprxa_request_timeout_us / 1000,
         .allow_origins = (const char *const *)s->hyprxa_allow_origins.items,
         .n_allow_origins = s->hyprxa_allow_origins.n,
@@ -309,6 +310,7 @@ int app_start(const struct settings *settings, const struct source_configs *sour
     app->lock_fd = -1;
     message_set_encoder(MESSAGE_SSE, sse_encode_chunk);
     message_set_encoder(MESSAGE_SSE_UNCHUNKED, sse_encode_plain);
+    message_set_encoder(MESSAGE_WEBSOCKET, websocket_encode);
     int rc = open_back_ends(app, settings, err);
     if (!rc)
         rc = open_server(app, settings, err);

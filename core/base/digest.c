@@ -26,6 +26,11 @@ int digest_md5(const void *bytes, size_t n, unsigned char out[16])
     return digest(EVP_md5(), bytes, n, out, 16);
 }
 
+int digest_sha1(const void *bytes, size_t n, unsigned char out[20])
+{
+    return digest(EVP_sha1(), bytes, n, out, 20);
+}
+
 int digest_sha256(const void *bytes, size_t n, unsigned char out[32])
 {
     return digest(EVP_sha256(), bytes, n, out, 32);
@@ -39,6 +44,11 @@ void digest_hex(const unsigned char *bytes, size_t n, char *out)
         out[2 * i + 1] = hex[bytes[i] & 15];
     }
     out[2 * n] = '\0';
+}
+
+void digest_base64(const unsigned char *bytes, size_t n, char *out)
+{
+    EVP_EncodeBlock((unsigned char *)out, bytes, (int)n);
 }
 
 void digest_uuid4(char out[33])

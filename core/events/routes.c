@@ -150,7 +150,7 @@ static void stream(struct http_request *r, void *ctx)
         return;
     }
     const char *keys[] = {key};
-    struct feed_wish wish = {.protocol = STREAM_SSE, .keys = keys, .n_keys = 1};
+    struct feed_wish wish = {.keys = keys, .n_keys = 1};
     wish.replay = replay.cursor ? &replay.stream : NULL;
     bool used;
     if (feeds_stream(e->feeds, r, &wish, &used, &err))
@@ -325,6 +325,16 @@ static const struct http_route routes[] = {
      .reply = "EventDocument",
      .media = HTTP_SSE,
      .errors = {404}},
+    {.method = "GET",
+     .path = "/events/{topic}/ws",
+     .handler = stream,
+     .access = HTTP_READ,
+     .name = "websocket",
+     .summary = "Events as they are published, by WebSocket",
+     .params = stream_params,
+     .reply = "EventDocument",
+     .media = HTTP_WEBSOCKET,
+     .errors = {400, 404, 426}},
     {.method = "GET",
      .path = "/events/{topic}/last",
      .handler = last,

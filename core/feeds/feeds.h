@@ -35,9 +35,8 @@ int feeds_new(const struct feeds_options *options, struct feeds **ret, struct er
 void feeds_end_all(struct feeds *f, enum stream_end code, const char *reason);
 void feeds_free(struct feeds *f); /* after the streamer has stopped */
 
-/* What a request wants to follow, and how. */
+/* What a request wants to follow. */
 struct feed_wish {
-    enum stream_protocol protocol;
     const char *const *keys; /* in any order, no duplicates */
     size_t n_keys;
     void *tag;

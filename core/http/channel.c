@@ -12,39 +12,47 @@ static const char LAST_CHUNK[] = "0\r\n\r\n";
 
 /* --- notices --- */
 
-/* As a chunk, and where in it the event is. */
-static struct notice *wrap(const struct buf *plain, bool last)
+/* `plain`: the SSE event; NULL: none.  `close`: the WebSocket frame.  `last` adds the final chunk. */
+static struct notice *wrap(const struct buf *plain, bool last, const void *close, size_t close_len)
 {
-    struct buf chunk = BUF_INIT(plain->len + NOTICE_OVERHEAD_MAX);
+    struct buf chunk = BUF_INIT(SIZE_MAX / 2);
     struct notice *n = NULL;
-    buf_printf(&chunk, "%zx\r\n", plain->len);
-    size_t offset = chunk.len;
-    if (!plain->failed)
-        buf_append(&chunk, plain->data, plain->len);
-    buf_append_str(&chunk, "\r\n");
-    if (last)
-        buf_append_str(&chunk, LAST_CHUNK);
-    if (!plain->failed && !chunk.failed)
-        n = malloc(sizeof *n + chunk.len);
+    size_t offset = 0;
+    if (plain) {
+        buf_printf(&chunk, "%zx\r\n", plain->len);
+        offset = chunk.len;
+        if (!plain->failed)
+            buf_append(&chunk, plain->data, plain->len);
+        buf_append_str(&chunk, "\r\n");
+        if (last)
+            buf_append_str(&chunk, LAST_CHUNK);
+    }
+    if (!chunk.failed && !(plain && plain->failed))
+        n = calloc(1, sizeof *n + chunk.len + close_len);
     if (n) {
         atomic_init(&n->refs, 1);
-        n->plain_offset = offset;
-        n->plain_len = plain->len;
-        n->len = chunk.len;
-        memcpy(n->data, chunk.data, chunk.len);
+        n->frames[MESSAGE_SSE].len = chunk.len;
+        n->frames[MESSAGE_SSE_UNCHUNKED].offset = offset;
+        n->frames[MESSAGE_SSE_UNCHUNKED].len = plain ? plain->len : 0;
+        n->frames[MESSAGE_WEBSOCKET].offset = chunk.len;
+        n->frames[MESSAGE_WEBSOCKET].len = close_len;
+        if (chunk.len)
+            memcpy(n->data, chunk.data, chunk.len);
+        if (close_len)
+            memcpy(n->data + chunk.len, close, close_len);
     }
     buf_release(&chunk);
     return n;
 }
 
-struct notice *notice_new(const char *event, const char *text, size_t len, bool last)
+struct notice *notice_new(const char *event, const char *text, size_t len)
 {
     struct buf plain = BUF_INIT(len + NOTICE_OVERHEAD_MAX);
     if (event)
         sse_append_event(&plain, event, text, len);
     else
         sse_append_comment(&plain, text, len);
-    struct notice *n = wrap(&plain, last);
+    struct notice *n = wrap(&plain, false, NULL, 0);
     buf_release(&plain);
     return n;
 }
@@ -56,9 +64,16 @@ struct notice *notice_new_at(const struct message_place *place, const char *even
     char id[SSE_ID_SIZE];
     buf_append(&plain, id, sse_format_id(place, id));
     sse_append_event(&plain, event, text, len);
-    struct notice *n = wrap(&plain, false);
+    struct notice *n = wrap(&plain, false, NULL, 0);
     buf_release(&plain);
     return n;
+}
+
+struct notice *notice_new_close(unsigned code, const char *reason)
+{
+    unsigned char frame[WEBSOCKET_CONTROL_SIZE];
+    size_t len = websocket_write_close(code, reason, frame);
+    return wrap(NULL, false, frame, len);
 }
 
 struct notice *notice_ref(struct notice *n)
@@ -75,15 +90,14 @@ void notice_unref(struct notice *n)
 
 struct iovec notice_frame(struct notice *n, enum message_frame_kind form)
 {
-    return form == MESSAGE_SSE ? (struct iovec){n->data, n->len}
-                               : (struct iovec){n->data + n->plain_offset, n->plain_len};
+    return (struct iovec){n->data + n->frames[form].offset, n->frames[form].len};
 }
 
 /* --- the log --- */
 
 static size_t entry_bytes(const struct entry *e)
 {
-    return e->message ? message_body(e->message).len : e->notice->len;
+    return e->message ? message_body(e->message).len : e->notice->frames[MESSAGE_SSE].len;
 }
 
 static void entry_release(struct entry *e)
@@ -268,7 +282,7 @@ static void append(struct channel *c, struct message *m, struct notice *n)
     uint64_t wake = 0;
     pthread_mutex_lock(&c->lock);
     c->published += m && !c->final;
-    c->published_bytes += m ? message_body(m).len : n->len;
+    c->published_bytes += m ? message_body(m).len : entry_bytes(&(struct entry){.notice = n});
     for (size_t i = 0; i < c->n_lanes && !c->final; i++) {
         if (c->lanes[i].n_streams == 0)
             continue;
@@ -287,7 +301,7 @@ void channel_publish(struct channel *c, struct message *m)
 
 void channel_notice(struct channel *c, const char *event, const char *json, size_t len)
 {
-    struct notice *n = notice_new(event, json, len, false);
+    struct notice *n = notice_new(event, json, len);
     if (n)
         append(c, NULL, n);
     notice_unref(n);
@@ -296,12 +310,16 @@ void channel_notice(struct channel *c, const char *event, const char *json, size
 struct notice *notice_new_end(enum stream_end code, const char *reason)
 {
     struct buf json = BUF_INIT(END_REASON_MAX);
+    struct buf plain = BUF_INIT(END_REASON_MAX + NOTICE_OVERHEAD_MAX);
     struct notice *n = NULL;
-    (void)code;
+    unsigned char frame[WEBSOCKET_CONTROL_SIZE];
+    size_t frame_len = websocket_write_close((unsigned)code, reason, frame);
     buf_append_lit(&json, "{\"reason\":");
     json_write_string(&json, reason, strlen(reason));
-    if (buf_append_lit(&json, "}") == 0)
-        n = notice_new("end", json.data, json.len, true);
+    if (buf_append_lit(&json, "}") == 0 &&
+        sse_append_event(&plain, "end", json.data, json.len) == 0)
+        n = wrap(&plain, true, frame, frame_len);
+    buf_release(&plain);
     buf_release(&json);
     return n;
 }

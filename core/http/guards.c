@@ -121,7 +121,7 @@ static bool authority_is_host(const struct http_request *r)
 }
 
 /* Is `token` in the comma-separated list? */
-static bool has_token(const char *list, const char *token)
+bool guard_has_token(const char *list, const char *token)
 {
     size_t len = strlen(token);
     while (list && *list) {
@@ -234,7 +234,7 @@ bool guard_head(struct http_request *r)
     }
     r->expects_continue = f.expects > 0 && !r->http10;
     /* civetweb keeps a connection whose client names options only when keep-alive is among them. */
-    bool keep_alive = has_token(f.connection, "keep-alive");
+    bool keep_alive = guard_has_token(f.connection, "keep-alive");
     r->keep_alive_10 = r->http10 && keep_alive;
     r->close |= f.connection && !keep_alive;
     if (r->origin)
@@ -286,7 +286,8 @@ static bool is_own_origin(const struct http_request *r)
 
 bool guard_origin(struct http_request *r)
 {
-    bool changes = r->route->changes_state || strcmp(r->route->method, "GET") != 0;
+    bool changes = r->route->changes_state || http_route_is_websocket(r->route) ||
+                   strcmp(r->route->method, "GET") != 0;
     if (!changes || !r->origin || r->origin_allowed || is_own_origin(r))
         return true;
     guard_refuse(r, HTTP_REFUSED_ORIGIN, 403, "Origin not allowed.");

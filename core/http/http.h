@@ -29,6 +29,7 @@ struct http_options {
     unsigned max_downloads;           /* at a time, each holds a worker; 0: a quarter of them */
     size_t max_header;                /* request line and headers; 0: 16 KiB */
     size_t max_url;                   /* path and query; 0: 8 KiB */
+    size_t max_websocket_message;     /* of what clients send, which nobody reads; 0: 64 KiB */
     const char *const *allow_origins; /* a trailing '*' means any port */
     size_t n_allow_origins;
     bool check_host; /* debug auth: Host must be localhost, 127.0.0.1 or [::1], else 421 */

@@ -202,7 +202,14 @@ bool guard_origin(struct http_request *r); /* state changed from a foreign page:
 bool guard_read_body(struct http_request *r, size_t max);
 void guard_drain(struct http_request *r); /* after an answer that left a body unread */
 void guard_refuse(struct http_request *r, enum http_refused reason, int status, const char *detail);
+/* Is `token` in a comma-separated list (NULL: empty)?  Case does not matter. */
+bool guard_has_token(const char *list, const char *token);
 bool guard_origin_listed(const struct http_server *server, const char *origin);
+
+/* upgrade.c: may the request become a WebSocket?  Else it is answered, and false.  Then its 101's
+ * headers, with the empty line. */
+bool upgrade_check(struct http_request *r);
+int upgrade_append_headers(struct http_request *r, struct buf *out);
 
 /* router.c */
 struct router_match {

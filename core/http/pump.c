@@ -15,9 +15,11 @@ enum {
     STREAMS_A_TURN = 256, /* then another lane may write */
     TURNS_AT_ONCE = 4,    /* then sockets and arrivals are looked at */
     DUE_AT_ONCE = 256,
+    READS_AT_ONCE = 64,
     WHEEL_SLOTS = 32,
     TICKS_A_HEARTBEAT = 16,
-    LINGER_MS = 5000, /* for a stream to take its end */
+    LINGER_MS = 5000,      /* for a stream to take its end */
+    CLOSE_REPLY_MS = 2000, /* for a WebSocket to answer it */
 };
 
 struct pump {
@@ -34,7 +36,8 @@ struct pump {
     bool asleep, stopping, stopped;
 
     /* the thread's own */
-    struct link ready; /* lanes with work */
+    struct link ready;    /* lanes with work */
+    struct link readable; /* WebSockets that may have sent more */
     struct link wheel[WHEEL_SLOTS], due;
     int64_t tick; /* the last one whose slot was emptied */
     size_t n_streams;
@@ -104,30 +107,58 @@ static void drain_input(int fd)
     for (int i = 0; i < 16 && recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0; i++) {}
 }
 
+/* Out of its lane and its channel. */
+static void lane_leave(struct stream *s)
+{
+    link_remove(&s->in_lane);
+    if (--s->lane->n_listed == 0)
+        lane_trim(s->lane);
+    stream_detach(s);
+}
+
 /* The stream is gone: out of every list, closed, its owner told. */
 static void stream_end(struct pump *p, struct stream *s)
 {
     struct streamer *streamer = p->streamer;
+    bool leave = !(s->flags & STREAM_LINGERS);
     stream_end_fn *on_end = s->on_end;
     void *ctx = s->ctx;
     if (s->flags & STREAM_LAST)
         drain_input(s->fd);
     epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
-    link_remove(&s->in_lane);
     link_remove(&s->in_wheel);
+    if (s->ws)
+        link_remove(&s->ws->readable);
     p->n_streams--;
-    if (--s->lane->n_listed == 0)
-        lane_trim(s->lane);
-    stream_detach(s);
+    if (leave)
+        lane_leave(s);
     stream_free(s);
-    if (on_end)
+    if (leave && on_end)
         on_end(ctx);
     streamer_stream_gone(streamer);
+}
+
+/* It has said all; nobody but this pump needs to know that it waits for the client's close frame, or
+ * after a fault, when nothing that comes has a meaning, for the end of the connection. */
+static void stream_linger(struct pump *p, struct stream *s)
+{
+    s->flags |= STREAM_LINGERS;
+    s->active_ms = p->now_ms;
+    wheel_set(p, s, p->now_ms + CLOSE_REPLY_MS);
+    lane_leave(s);
+    if (s->flags & STREAM_FAULT)
+        shutdown(s->fd, SHUT_WR);
+    if (s->on_end)
+        s->on_end(s->ctx);
 }
 
 static void stream_arrives(struct pump *p, struct stream *s)
 {
     struct epoll_event event = {.events = EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = s};
+    if (s->ws) {
+        event.events |= EPOLLIN;
+        s->ws->heard_ms = p->now_ms;
+    }
     link_append(&s->lane->behind, &s->in_lane);
     s->lane->n_listed++;
     p->n_streams++;
@@ -147,6 +178,10 @@ static void stream_place(struct pump *p, struct stream *s, enum stream_progress 
         stream_end(p, s);
         return;
     }
+    if (progress == STREAM_LEFT) {
+        stream_linger(p, s);
+        return;
+    }
     if (progress == STREAM_FULL)
         s->flags |= STREAM_BLOCKED;
     if (is_ending(s))
@@ -158,27 +193,103 @@ static void stream_place(struct pump *p, struct stream *s, enum stream_progress 
                 &s->in_lane);
 }
 
+/* It may write, or has something to write. */
+static void stream_write_soon(struct pump *p, struct stream *s)
+{
+    link_remove(&s->in_lane);
+    link_append(&s->lane->behind, &s->in_lane);
+    lane_make_ready(p, s->lane);
+}
+
 static void stream_event(struct pump *p, struct stream *s, uint32_t events)
 {
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+    if (events & (EPOLLHUP | EPOLLERR) || (events & EPOLLRDHUP && !s->ws)) {
         stream_end(p, s);
-    } else if (s->flags & STREAM_BLOCKED) {
-        s->flags &= ~(unsigned)STREAM_BLOCKED;
-        link_remove(&s->in_lane);
-        link_append(&s->lane->behind, &s->in_lane);
-        lane_make_ready(p, s->lane);
+        return;
     }
+    if (events & EPOLLOUT && s->flags & STREAM_BLOCKED) {
+        s->flags &= ~(unsigned)STREAM_BLOCKED;
+        stream_write_soon(p, s);
+    }
+    if (s->ws && events & (EPOLLIN | EPOLLRDHUP) && link_is_empty(&s->ws->readable))
+        link_append(&p->readable, &s->ws->readable);
+}
+
+/* Send the control frames that reading or the clock has left. */
+static void stream_answer(struct pump *p, struct stream *s)
+{
+    enum stream_progress progress = STREAM_CURRENT;
+    if (!(s->flags & (STREAM_BLOCKED | STREAM_LINGERS)) && s->rest.iov_len == 0)
+        progress = stream_write_control(s, &p->stats, p->now_ms);
+    if (progress != STREAM_CURRENT)
+        stream_place(p, s, progress);
+}
+
+/* What came in ends it: say so, once a full socket has taken the rest. */
+static void stream_begin_end(struct pump *p, struct stream *s)
+{
+    s->active_ms = p->now_ms;
+    wheel_set(p, s, p->now_ms + LINGER_MS);
+    if (!(s->flags & STREAM_BLOCKED))
+        stream_write_soon(p, s);
+}
+
+/* Let up to READS_AT_ONCE WebSockets be read, one after the other. */
+static void take_input(struct pump *p)
+{
+    for (int i = 0; i < READS_AT_ONCE && !link_is_empty(&p->readable); i++) {
+        struct websocket *ws = LINK_OWNER(p->readable.next, struct websocket, readable);
+        struct stream *s = ws->stream;
+        bool was_ending = s->closing;
+        link_remove(&ws->readable);
+        enum stream_progress progress = stream_read(s, &p->stats, p->now_ms);
+        if (progress == STREAM_GONE) {
+            stream_end(p, s);
+            continue;
+        }
+        if (progress == STREAM_BEHIND)
+            link_append(&p->readable, &ws->readable);
+        if (s->closing && !was_ending)
+            stream_begin_end(p, s);
+        else if (!s->closing)
+            stream_answer(p, s);
+    }
+}
+
+/* A WebSocket asks its client for a sign of life. */
+static void websocket_is_due(struct pump *p, struct stream *s)
+{
+    int64_t due_ms = stream_check_life(s, p->streamer->heartbeat_ms, p->now_ms);
+    if (due_ms < 0) {
+        count_add(&p->stats.websocket_silent, 1);
+        stream_end(p, s);
+        return;
+    }
+    wheel_set(p, s, due_ms);
+    stream_answer(p, s);
 }
 
 static void stream_is_due(struct pump *p, struct stream *s)
 {
     int64_t heartbeat_ms = p->streamer->heartbeat_ms;
     int64_t idle_ms = p->now_ms - s->active_ms;
+    if (s->flags & STREAM_LINGERS && idle_ms >= CLOSE_REPLY_MS) {
+        stream_end(p, s);
+        return;
+    }
+    if (s->flags & STREAM_LINGERS) {
+        wheel_set(p, s, s->active_ms + CLOSE_REPLY_MS);
+        return;
+    }
     if (is_ending(s)) {
         if (idle_ms >= LINGER_MS)
             stream_end(p, s);
         else
             wheel_set(p, s, s->active_ms + LINGER_MS);
+        return;
+    }
+    if (s->ws) {
+        websocket_is_due(p, s);
         return;
     }
     if (s->flags & STREAM_BLOCKED || s->cursor < s->lane->log.head) {
@@ -294,7 +405,7 @@ static bool take_orders(struct pump *p)
 
 static int prepare_to_wait(struct pump *p)
 {
-    if (!link_is_empty(&p->ready) || !link_is_empty(&p->due))
+    if (!link_is_empty(&p->ready) || !link_is_empty(&p->due) || !link_is_empty(&p->readable))
         return 0;
     pthread_mutex_lock(&p->lock);
     p->asleep = !p->news && link_is_empty(&p->arrivals) && !p->stopping;
@@ -327,6 +438,7 @@ static void *run(void *arg)
             if (events[i].data.ptr) /* else it is the wake-up */
                 stream_event(p, events[i].data.ptr, events[i].events);
         }
+        take_input(p);
         look_at_due(p);
         bool go_on = take_orders(p);
         for (int i = 0; i < TURNS_AT_ONCE && !link_is_empty(&p->ready) && go_on; i++)
@@ -406,6 +518,7 @@ int pump_start(struct streamer *s, size_t number, struct pump **ret, struct erro
     lock_init(&p->lock);
     link_init(&p->arrivals);
     link_init(&p->ready);
+    link_init(&p->readable);
     link_init(&p->due);
     for (int i = 0; i < WHEEL_SLOTS; i++)
         link_init(&p->wheel[i]);

@@ -346,6 +346,8 @@ static void serve(struct http_request *r)
         return;
     if (!authorize(r))
         return;
+    if (http_route_is_websocket(r->route) && !upgrade_check(r))
+        return;
     r->in_handler = true;
     r->route->handler(r, r->route_ctx);
     r->in_handler = false;

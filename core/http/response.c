@@ -40,6 +40,7 @@ static const char *reason_of(int status)
         {421, "Misdirected Request"},
         {422, "Unprocessable Entity"},
         {429, "Too Many Requests"},
+        {426, "Upgrade Required"},
         {431, "Request Header Fields Too Large"},
         {500, "Internal Server Error"},
         {501, "Not Implemented"},
@@ -122,7 +123,9 @@ void http_head_begin(struct http_request *r, int status, struct buf *out)
     append_cors(r, out);
     if (r->worker->added.len > 0)
         buf_append(out, r->worker->added.data, r->worker->added.len);
-    if (is_last(r)) {
+    if (status == 101) {
+        /* the connection leaves HTTP; what is said of it then follows */
+    } else if (is_last(r)) {
         http_close_after(r);
         buf_append_lit(out, "connection: close\r\n");
     } else if (r->http10) {

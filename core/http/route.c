@@ -24,10 +24,14 @@ const struct http_param *http_route_param(const struct http_route *route, enum h
     return p;
 }
 
+bool http_route_is_websocket(const struct http_route *route)
+{
+    return route->media && strcmp(route->media, HTTP_WEBSOCKET) == 0;
+}
+
 bool http_route_answers(const struct http_route *route, int status)
 {
-    bool websocket = route->media && strcmp(route->media, HTTP_WEBSOCKET) == 0;
-    if (status == 500 || status == 503 || status == (websocket ? 101 : 200))
+    if (status == 500 || status == 503 || status == (http_route_is_websocket(route) ? 101 : 200))
         return true;
     /* The scopes of a source are checked by the handler. */
     if (route->access != HTTP_OPEN && (status == 401 || status == 403 || status == 501))

@@ -40,7 +40,7 @@ struct http_param {
 /* `media` of a reply that is not one JSON value; several types are separated by commas.  For events
  * and WebSocket messages `reply` names the schema of each one's data. */
 #define HTTP_SSE       "text/event-stream"
-#define HTTP_WEBSOCKET "websocket" /* the handshake: 101 */
+#define HTTP_WEBSOCKET "websocket" /* only handshakes reach the handler, none of foreign Origins */
 #define HTTP_TABLES    "text/csv,application/x-jsonlines,application/x-ndjson"
 
 enum { HTTP_MAX_ERRORS = 8 };
@@ -76,6 +76,7 @@ const struct http_param *http_route_param(const struct http_route *route, enum h
                                           const char *name);
 /* The row after `p` (first: route->params), past `also`; NULL: there is none. */
 const struct http_param *http_param_row(const struct http_param *p);
+bool http_route_is_websocket(const struct http_route *route);
 bool http_route_answers(const struct http_route *route, int status);
 
 #endif

@@ -20,6 +20,7 @@ enum {
     DEFAULT_MAX_HEADER = 16384,
     DEFAULT_MAX_URL = 8192,
     DEFAULT_HEARTBEAT_MS = 15000,
+    DEFAULT_MAX_WEBSOCKET_MESSAGE = 64 * 1024,
     DEFAULT_HEADER_TIMEOUT_MS = 2000,
     DEFAULT_REQUEST_TIMEOUT_MS = 10000,
     DEFAULT_KEEP_ALIVE_TIMEOUT_MS = 30000,
@@ -302,6 +303,8 @@ static int copy_options(struct http_server *server, const struct http_options *o
         own->max_url = DEFAULT_MAX_URL;
     if (own->heartbeat_ms <= 0)
         own->heartbeat_ms = DEFAULT_HEARTBEAT_MS;
+    if (own->max_websocket_message == 0)
+        own->max_websocket_message = DEFAULT_MAX_WEBSOCKET_MESSAGE;
     if (own->header_timeout_ms <= 0)
         own->header_timeout_ms = DEFAULT_HEADER_TIMEOUT_MS;
     if (own->request_timeout_ms <= 0)

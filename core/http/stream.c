@@ -14,9 +14,11 @@ enum { SEND_BUFFER = 64 * 1024 };
 int streamer_new(struct http_server *server, struct streamer **ret, struct error *err)
 {
     int rc = streamer_create(0, server->options.heartbeat_ms, ret, err);
-    if (!rc)
-        (*ret)->server = server;
-    return rc;
+    if (rc)
+        return rc;
+    (*ret)->server = server;
+    (*ret)->max_websocket_message = server->options.max_websocket_message;
+    return 0;
 }
 
 /* --- the request --- */
@@ -25,7 +27,8 @@ int streamer_new(struct http_server *server, struct streamer **ret, struct error
 static int check_request(struct http_request *r, int fd, struct error *err)
 {
     char byte;
-    if (!r->has_body && (fd < 0 || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0))
+    if (!r->has_body && (fd < 0 || http_route_is_websocket(r->route) ||
+                         recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0))
         return 0;
     error_set(err, ERR_INVALID, "A request for a stream must have no body and be the last one.");
     http_close_after(r);
@@ -33,22 +36,29 @@ static int check_request(struct http_request *r, int fd, struct error *err)
     return ERR_INVALID;
 }
 
-static int send_head(struct http_request *r, struct error *err)
+/* The rest of the head of an SSE stream. */
+static int append_sse_headers(const struct http_request *r, struct buf *out)
 {
-    struct buf *out = &r->worker->out;
-    if (!http_mark_answered(r, 200))
-        return error_set(err, ERR_INVALID, "the request was answered before");
-    r->keep_alive_10 = false; /* without chunks only the end of the connection ends the stream */
-    buf_clear(out);
-    http_head_begin(r, 200, out);
     if (!r->close)
         buf_append_lit(out, "connection: keep-alive\r\n");
     if (!r->http10)
         buf_append_lit(out, "transfer-encoding: chunked\r\n");
-    buf_append_lit(out, "content-type: text/event-stream; charset=utf-8\r\n"
-                        "cache-control: no-cache\r\n"
-                        "x-accel-buffering: no\r\n\r\n");
-    if (out->failed) {
+    return buf_append_lit(out, "content-type: text/event-stream; charset=utf-8\r\n"
+                               "cache-control: no-cache\r\n"
+                               "x-accel-buffering: no\r\n\r\n");
+}
+
+static int send_head(struct http_request *r, struct error *err)
+{
+    struct buf *out = &r->worker->out;
+    bool websocket = http_route_is_websocket(r->route);
+    if (!http_mark_answered(r, websocket ? 101 : 200))
+        return error_set(err, ERR_INVALID, "the request was answered before");
+    r->keep_alive_10 = false; /* without chunks only the end of the connection ends the stream */
+    buf_clear(out);
+    http_head_begin(r, r->status, out);
+    int rc = websocket ? upgrade_append_headers(r, out) : append_sse_headers(r, out);
+    if (rc || out->failed) {
         r->dead = true;
         http_close_after(r);
         return error_set(err, ERR_NOMEM, "out of memory for an answer");
@@ -103,6 +113,8 @@ static int park(struct http_request *r, struct carrier *c, struct error *err)
 {
     int pair[2];
     c->fd = -1;
+    if (http_route_is_websocket(r->route)) /* the relay goes one way only */
+        return error_set(err, ERR_LIMIT, "WebSockets are not possible on this connection.");
     if (!take_worker(r, &r->server->streamer->parked))
         return error_set(err, ERR_LIMIT, "Broker is unavailable.");
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
@@ -144,10 +156,10 @@ static void carrier_run(struct http_request *r, struct carrier *c, struct stream
     atomic_fetch_sub(&r->server->streamer->parked, 1);
 }
 
-/* The form in which `r` takes a stream of `protocol`. */
-static enum message_frame_kind form_of(const struct http_request *r, enum stream_protocol protocol)
+static enum message_frame_kind form_of(const struct http_request *r)
 {
-    (void)protocol;
+    if (http_route_is_websocket(r->route))
+        return MESSAGE_WEBSOCKET;
     return r->http10 ? MESSAGE_SSE_UNCHUNKED : MESSAGE_SSE;
 }
 
@@ -250,17 +262,16 @@ static int begin(struct http_request *r, const struct start *start, struct error
     return rc;
 }
 
-int stream_begin(struct http_request *r, struct channel *c, enum stream_protocol protocol,
-                 stream_end_fn *on_end, void *ctx, struct error *err)
+int stream_begin(struct http_request *r, struct channel *c, stream_end_fn *on_end, void *ctx,
+                 struct error *err)
 {
-    struct start start = {c, form_of(r, protocol), NULL, on_end, ctx};
+    struct start start = {c, form_of(r), NULL, on_end, ctx};
     return begin(r, &start, err);
 }
 
-int stream_resume(struct http_request *r, struct channel *c, enum stream_protocol protocol,
-                  const struct stream_replay *replay, stream_end_fn *on_end, void *ctx,
-                  struct error *err)
+int stream_resume(struct http_request *r, struct channel *c, const struct stream_replay *replay,
+                  stream_end_fn *on_end, void *ctx, struct error *err)
 {
-    struct start start = {c, form_of(r, protocol), replay, on_end, ctx};
+    struct start start = {c, form_of(r), replay, on_end, ctx};
     return begin(r, &start, err);
 }

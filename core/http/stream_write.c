@@ -33,6 +33,9 @@ void stream_free(struct stream *s)
     if (s->fd >= 0)
         close(s->fd);
     struct channel *c = s->lane->channel;
+    if (s->ws)
+        atomic_fetch_sub(&c->streamer->websockets, 1);
+    free(s->ws);
     free(s);
     channel_unref(c);
 }
@@ -60,7 +63,7 @@ static ssize_t send_frames(struct stream *s, const struct iovec *frames, size_t 
     return sent;
 }
 
-static enum stream_progress send_rest(struct stream *s, struct pump_stats *stats, int64_t now_ms)
+enum stream_progress stream_write_rest(struct stream *s, struct pump_stats *stats, int64_t now_ms)
 {
     while (s->rest.iov_len > 0) {
         ssize_t sent = send_frames(s, &s->rest, 1, stats, now_ms);
@@ -79,7 +82,7 @@ static enum stream_progress send_notice(struct stream *s, struct notice *n,
 {
     s->notice = n;
     s->rest = notice_frame(n, s->form);
-    return send_rest(s, stats, now_ms);
+    return stream_write_rest(s, stats, now_ms);
 }
 
 /* --- frames --- */
@@ -113,6 +116,7 @@ static void gather(struct frame_run *run, const struct stream *s)
     for (; run->n < RUN_FRAMES && run->n < left; run->n++) {
         run->frames[run->n] = entry_frame(log_at(&lane->log, s->cursor + run->n), s->form);
         run->bytes += run->frames[run->n].iov_len;
+        run->untold += run->frames[run->n].iov_len == 0;
     }
 }
 
@@ -137,21 +141,35 @@ static size_t account(struct stream *s, const struct frame_run *run, size_t sent
     return begun;
 }
 
+/* How many of the frames begun were empty. */
+static size_t count_untold(const struct frame_run *run, size_t begun, struct pump_stats *stats)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < begun; i++)
+        n += run->frames[i].iov_len == 0;
+    count_add(&stats->websocket_untold, n);
+    return n;
+}
+
 static enum stream_progress send_run(struct stream *s, struct frame_run *run,
                                      struct pump_stats *stats, int64_t now_ms)
 {
     gather(run, s);
-    ssize_t sent = send_frames(s, run->frames, run->n, stats, now_ms);
+    ssize_t sent = 0;
+    if (run->bytes > 0)
+        sent = send_frames(s, run->frames, run->n, stats, now_ms);
     if (sent < 0)
         return STREAM_GONE;
     if (sent == 0 && run->bytes > 0)
         return STREAM_FULL;
     size_t begun = account(s, run, (size_t)sent);
+    if (run->untold)
+        begun -= count_untold(run, begun, stats);
     count_add(&s->delivered, begun);
     count_add(&s->lane->delivered, begun);
     count_add(&stats->delivered, begun);
     /* A socket that cut a frame is full; asking once more makes sure that it will say when not. */
-    return s->rest.iov_len ? send_rest(s, stats, now_ms) : STREAM_CURRENT;
+    return s->rest.iov_len ? stream_write_rest(s, stats, now_ms) : STREAM_CURRENT;
 }
 
 /* --- what a stream must be told --- */
@@ -172,9 +190,14 @@ void stream_skip_lost(struct stream *s, struct pump_stats *stats)
 
 static enum stream_progress tell_dropped(struct stream *s, struct pump_stats *stats, int64_t now_ms)
 {
+    if (s->ws) { /* its client finds out by the counters, or not at all */
+        s->dropped = 0;
+        count_add(&stats->websocket_untold, 1);
+        return STREAM_CURRENT;
+    }
     char text[40];
     int len = snprintf(text, sizeof text, "dropped %llu", (unsigned long long)s->dropped);
-    struct notice *n = notice_new(NULL, text, (size_t)len, false);
+    struct notice *n = notice_new(NULL, text, (size_t)len);
     if (!n)
         return STREAM_CURRENT; /* no memory: told with a later one */
     s->dropped = 0;
@@ -183,11 +206,14 @@ static enum stream_progress tell_dropped(struct stream *s, struct pump_stats *st
 
 static enum stream_progress finish(struct stream *s, struct pump_stats *stats, int64_t now_ms)
 {
-    if (s->flags & STREAM_LAST)
-        return STREAM_GONE;
-    s->flags |= STREAM_LAST;
-    enum stream_progress progress = send_notice(s, notice_ref(s->closing), stats, now_ms);
-    return progress == STREAM_CURRENT ? STREAM_GONE : progress;
+    enum stream_progress progress = STREAM_CURRENT;
+    if (!(s->flags & STREAM_LAST)) {
+        s->flags |= STREAM_LAST;
+        progress = send_notice(s, notice_ref(s->closing), stats, now_ms);
+    }
+    if (progress != STREAM_CURRENT)
+        return progress;
+    return s->ws && !(s->flags & STREAM_PEER_CLOSED) ? STREAM_LEFT : STREAM_GONE;
 }
 
 /* Pass over the messages that the replay has sent already; notices among them are sent. */
@@ -212,7 +238,9 @@ enum stream_progress stream_write(struct stream *s, struct frame_run *run, struc
                                   int64_t now_ms)
 {
     struct lane *lane = s->lane;
-    enum stream_progress progress = send_rest(s, stats, now_ms);
+    enum stream_progress progress = stream_write_rest(s, stats, now_ms);
+    if (progress == STREAM_CURRENT && s->ws && !(s->flags & STREAM_LAST))
+        progress = stream_write_control(s, stats, now_ms);
     if (progress == STREAM_CURRENT && !s->closing && stream_overran(s))
         stream_skip_lost(s, stats);
     if (progress == STREAM_CURRENT && !s->closing && s->dropped)
@@ -235,5 +263,5 @@ enum stream_progress stream_ping(struct stream *s, struct pump_stats *stats, int
 {
     struct iovec ping = {ping_chunk, sizeof ping_chunk - 1};
     s->rest = s->form == MESSAGE_SSE ? ping : unchunk(ping);
-    return send_rest(s, stats, now_ms);
+    return stream_write_rest(s, stats, now_ms);
 }

@@ -21,6 +21,15 @@ int stream_new(struct channel *c, enum message_frame_kind form, stream_end_fn *o
     struct stream *s = calloc(1, sizeof *s);
     if (!s)
         return error_set(err, ERR_NOMEM, "out of memory for a stream");
+    if (form == MESSAGE_WEBSOCKET) {
+        s->ws = websocket_new(s, streamer->max_websocket_message);
+        if (!s->ws) {
+            free(s);
+            return error_set(err, ERR_NOMEM, "out of memory for a stream");
+        }
+        atomic_fetch_add(&streamer->websockets, 1);
+        atomic_fetch_add(&streamer->websockets_total, 1);
+    }
     size_t number = atomic_fetch_add_explicit(&streamer->next_pump, 1, memory_order_relaxed);
     s->lane = &c->lanes[number % c->n_lanes];
     s->fd = -1;
@@ -56,11 +65,11 @@ int stream_join(struct stream *s, const struct buf *bytes, const struct message_
     struct notice *n = malloc(sizeof *n + bytes->len);
     if (!n)
         return error_set(err, ERR_NOMEM, "out of memory for a replay");
-    *n = (struct notice){.len = bytes->len};
+    *n = (struct notice){.frames = {{0}}};
     atomic_init(&n->refs, 1);
     memcpy(n->data, bytes->data, bytes->len);
     s->notice = n;
-    s->rest = (struct iovec){n->data, n->len};
+    s->rest = (struct iovec){n->data, bytes->len};
     return 0;
 }
 
@@ -201,6 +210,8 @@ void streamer_get_stats(struct streamer *s, struct streamer_stats *ret)
         .gaps = atomic_load(&s->gaps),
         .replays_refused = atomic_load(&s->replays_refused),
         .replays_failed = atomic_load(&s->replays_failed),
+        .websockets = atomic_load(&s->websockets),
+        .websockets_total = atomic_load(&s->websockets_total),
     };
     for (size_t i = 0; i < s->n_pumps; i++) {
         const struct pump_stats *stats = pump_get_stats(s->pumps[i]);
@@ -208,5 +219,9 @@ void streamer_get_stats(struct streamer *s, struct streamer_stats *ret)
         ret->dropped += count_get(&stats->dropped);
         ret->disconnected_slow += count_get(&stats->disconnected_slow);
         ret->bytes += count_get(&stats->bytes);
+        ret->websocket_silent += count_get(&stats->websocket_silent);
+        ret->websocket_untold += count_get(&stats->websocket_untold);
+        for (int fault = 0; fault < WEBSOCKET_FAULTS; fault++)
+            ret->websocket_faults[fault] += count_get(&stats->websocket_faults[fault]);
     }
 }

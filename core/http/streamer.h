@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/message.h"
+#include "http/websocket.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,25 +49,22 @@ enum stream_end {
  * What is published afterwards is ignored.  [any] */
 void channel_end(struct channel *c, enum stream_end code, const char *reason);
 
-enum stream_protocol { STREAM_SSE };
-
-/* Turn the request into a stream of `c`, from the next published message on: sends the head,
- * adopts the socket, returns; the worker is free.  This answers the request, also on failure
+/* Turn the request into a stream of `c`, from the next published message on: a WebSocket where its
+ * route is one, else SSE.  Sends the head, adopts the socket, returns; the worker is free.  This answers the request, also on failure
  * (ERR_LIMIT, no descriptor or worker left, or ERR_UNAVAILABLE, stopping: 503; ERR_INVALID, a body:
  * 400; ERR_CLOSED: the client is gone).  `on_end` (may be NULL) runs exactly once, with no lock of
  * the streamer held: on a streamer thread when the stream is gone, or on this one before a failure
  * is returned (or 0, for HEAD).  It must not block.  [worker] */
 typedef void stream_end_fn(void *ctx);
-int stream_begin(struct http_request *r, struct channel *c, enum stream_protocol protocol,
-                 stream_end_fn *on_end, void *ctx, struct error *err);
+int stream_begin(struct http_request *r, struct channel *c, stream_end_fn *on_end, void *ctx,
+                 struct error *err);
 
 /* The same, from where the client left off: first what `replay` gives, then live, without loss or
  * repetition between the two.  The replay runs on this worker, at most as many at once as may hold
  * workers (else ERR_LIMIT: 503). */
 struct stream_replay; /* http/replay.h */
-int stream_resume(struct http_request *r, struct channel *c, enum stream_protocol protocol,
-                  const struct stream_replay *replay, stream_end_fn *on_end, void *ctx,
-                  struct error *err);
+int stream_resume(struct http_request *r, struct channel *c, const struct stream_replay *replay,
+                  stream_end_fn *on_end, void *ctx, struct error *err);
 
 /* --- queries [any] --- */
 struct channel_stats {
@@ -81,6 +79,10 @@ struct streamer_stats {
     uint64_t parked; /* streams that could not be adopted and hold a worker */
     uint64_t replaying, replays, replayed, gaps; /* now; begun; messages; gaps announced */
     uint64_t replays_refused, replays_failed;    /* no worker left; broken off */
+    uint64_t websockets, websockets_total;
+    uint64_t websocket_faults[WEBSOCKET_FAULTS]; /* ended for breaking the protocol, by how */
+    uint64_t websocket_silent;                   /* ended for leaving a ping unanswered */
+    uint64_t websocket_untold; /* `gap`, `stale`, `dropped N`: they have no frame */
 };
 void streamer_get_stats(struct streamer *s, struct streamer_stats *ret);
 /* Each live stream of a channel, for /admin/info: created (UTC us), messages delivered.  `each` runs

@@ -12,6 +12,7 @@
 
 #include "base/thread.h"
 #include "http/streamer.h"
+#include "http/websocket.h"
 
 #include <stdatomic.h>
 #include <sys/uio.h>
@@ -75,19 +76,21 @@ static inline uint64_t count_get(const _Atomic uint64_t *counter)
 
 struct notice {
     atomic_uint refs;
-    size_t plain_offset, plain_len; /* the event without its chunk, for HTTP/1.0 */
-    size_t len;
+    struct {
+        size_t offset, len;
+    } frames[MESSAGE_FRAME_KINDS]; /* in `data`, for each form of stream; may be empty */
     char data[];
 };
 
-/* One SSE event, or with `event` NULL the comment `text`.  `last` adds the terminating chunk.  NULL:
- * out of memory.  [any] */
-struct notice *notice_new(const char *event, const char *text, size_t len, bool last);
+/* One SSE event, or with `event` NULL the comment `text`; nothing for a WebSocket, which has no
+ * named events: its clients take every frame for a message.  NULL: out of memory.  [any] */
+struct notice *notice_new(const char *event, const char *text, size_t len);
 /* An event that has a place, and so an id. */
 struct notice *notice_new_at(const struct message_place *place, const char *event, const char *text,
                              size_t len);
-/* The event `end` and the last chunk. */
+/* The event `end` and the last chunk; or a close frame. */
 struct notice *notice_new_end(enum stream_end code, const char *reason);
+struct notice *notice_new_close(unsigned code, const char *reason); /* only that */
 struct notice *notice_ref(struct notice *n);
 void notice_unref(struct notice *n); /* NULL is fine */
 /* Its bytes for streams of a form. */
@@ -183,7 +186,30 @@ enum {
     STREAM_BLOCKED = 1u << 1, /* waits for EPOLLOUT */
     STREAM_LAST = 1u << 2,    /* its last notice is being sent */
     STREAM_JOINS = 1u << 3,   /* still passes over what its replay has sent */
+    /* of a WebSocket */
+    STREAM_PEER_CLOSED = 1u << 4, /* the client's close frame has come */
+    STREAM_FAULT = 1u << 5,       /* the client broke the protocol */
+    STREAM_LINGERS = 1u << 6,     /* left its channel; only waits for the client's close frame */
 };
+
+enum {
+    PONGS_MAX = 256,       /* bytes of control frames that wait */
+    SILENT_HEARTBEATS = 2, /* unanswered for so long a ping ends a WebSocket */
+};
+
+/* What a stream is more when it is a WebSocket: the pump's own. */
+struct websocket {
+    struct websocket_parser parser;
+    struct stream *stream;
+    struct link readable; /* in the pump's list: there may be more to read */
+    int64_t heard_ms;     /* last time the client sent anything */
+    int64_t ping_ms;      /* when our ping was sent that nothing has answered; 0: none */
+    bool pong_due;
+    unsigned char pong[WEBSOCKET_CONTROL_MAX], pong_len; /* to the newest ping that did not fit */
+    unsigned char out[PONGS_MAX];                        /* control frames, sent or to be sent */
+    size_t out_len;                                      /* of those to be sent */
+};
+struct websocket *websocket_new(struct stream *s, uint64_t max_message);
 
 struct stream {
     struct link in_channel; /* guarded by the channel's lock */
@@ -206,6 +232,7 @@ struct stream {
     int fd; /* owned */
     unsigned flags;
     enum message_frame_kind form; /* const: what it is sent */
+    struct websocket *ws;         /* owned; NULL: it is none */
     int64_t created_us;           /* const */
     _Atomic uint64_t delivered;   /* atomic, written by the pump */
 };
@@ -230,7 +257,9 @@ void stream_detach(struct stream *s);
 /* --- the streamer --- */
 
 struct pump_stats {
-    _Atomic uint64_t delivered, dropped, disconnected_slow, bytes; /* written by the pump */
+    /* atomic, written by the pump */
+    _Atomic uint64_t delivered, dropped, disconnected_slow, bytes;
+    _Atomic uint64_t websocket_faults[WEBSOCKET_FAULTS], websocket_silent, websocket_untold;
 };
 
 struct streamer {
@@ -240,12 +269,13 @@ struct streamer {
     size_t n_pumps;
     int64_t heartbeat_ms;
     int64_t replay_max_ms; /* longest replay */
-    struct notice *slow;   /* the end of a stream that overran, where that ends it */
-    int dummy_fd;          /* what civetweb closes in place of an adopted socket */
+    uint64_t max_websocket_message;
+    struct notice *slow; /* the end of a stream that overran, where that ends it */
+    int dummy_fd;        /* what civetweb closes in place of an adopted socket */
 
     /* atomic */
     atomic_size_t next_pump;
-    _Atomic uint64_t streams, streams_total, parked;
+    _Atomic uint64_t streams, streams_total, parked, websockets, websockets_total;
     _Atomic uint64_t replaying, replays, replayed, gaps, replays_refused, replays_failed;
     atomic_bool stopping;
     atomic_bool adopts;      /* the self-test has passed */
@@ -274,20 +304,42 @@ struct frame_run {
     uint64_t from;
     enum message_frame_kind form;
     size_t n, bytes;
+    size_t untold; /* notices a WebSocket has no frame for */
     struct iovec frames[RUN_FRAMES];
 };
 
-enum stream_progress { STREAM_CURRENT, STREAM_BEHIND, STREAM_FULL, STREAM_GONE };
+enum stream_progress {
+    STREAM_CURRENT,
+    STREAM_BEHIND,
+    STREAM_FULL,
+    STREAM_LEFT, /* all is said, the other side's close frame is awaited */
+    STREAM_GONE
+};
 
-/* Write what there is, up to a few runs: caught up, more to do, socket full, or end it.  [its pump] */
+/* Write what there is, up to a few runs: caught up, more to do, socket full, left, or end it.
+ * [its pump] */
 enum stream_progress stream_write(struct stream *s, struct frame_run *run, struct pump_stats *stats,
                                   int64_t now_ms);
 /* A heartbeat, unless something is under way.  [its pump] */
 enum stream_progress stream_ping(struct stream *s, struct pump_stats *stats, int64_t now_ms);
+/* The rest of a frame that was cut: none left, socket full, or end the stream.  [its pump] */
+enum stream_progress stream_write_rest(struct stream *s, struct pump_stats *stats, int64_t now_ms);
 /* Has it missed entries?  Then skip them; where that ends the stream, prepare its end.  [its pump] */
 bool stream_overran(const struct stream *s);
 void stream_skip_lost(struct stream *s, struct pump_stats *stats);
 void stream_free(struct stream *s);
+
+/* --- WebSockets (stream_read.c) --- */
+
+/* Read once: nothing to read (CURRENT), there may be more (BEHIND), or end it.  May have left control
+ * frames to send, or a `closing`.  [its pump] */
+enum stream_progress stream_read(struct stream *s, struct pump_stats *stats, int64_t now_ms);
+/* Write the control frames that wait; not while the rest of a frame does.  [its pump] */
+enum stream_progress stream_write_control(struct stream *s, struct pump_stats *stats,
+                                          int64_t now_ms);
+/* When to look at it again; -1: it has left a ping unanswered for too long.  May put a ping to the
+ * control frames. */
+int64_t stream_check_life(struct stream *s, int64_t heartbeat_ms, int64_t now_ms);
 
 /* --- pumps (pump.c) --- */
 

@@ -176,7 +176,7 @@ static void stream(struct http_request *r, void *ctx)
         goto out;
     }
     count_subscriber(hold);
-    struct feed_wish wish = {.protocol = STREAM_SSE, .keys = keys, .tag = hold};
+    struct feed_wish wish = {.keys = keys, .tag = hold};
     wish.n_keys = gather_keys(hold, keys);
     if (feeds_stream(ts->feeds, r, &wish, &used, &err))
         log_info(logger, "no stream of unitop '%s': %s", http_path_param(r, "unitop"), err.message);
@@ -286,6 +286,16 @@ static const struct http_route routes[] = {
      .reply = "SubscriptionMessage",
      .media = HTTP_SSE,
      .errors = {400, 404, 413}},
+    {.method = "GET",
+     .path = "/timeseries/{unitop}/ws",
+     .handler = stream,
+     .access = HTTP_READ,
+     .name = "websocket",
+     .summary = "Samples of a unitop's data items as they come, by WebSocket",
+     .params = selection_params,
+     .reply = "SubscriptionMessage",
+     .media = HTTP_WEBSOCKET,
+     .errors = {400, 404, 413, 426}},
     {.method = "GET",
      .path = "/timeseries/{unitop}/samples",
      .handler = timeseries_samples,

@@ -1,6 +1,8 @@
 """HTTP over a bare socket: sees every byte, repairs nothing, and gives up after a deadline."""
 
+import base64
 import csv
+import hashlib
 import io
 import json
 import os
@@ -25,8 +27,12 @@ def with_query(path, **query):
 class Wire:
     """A connection, read by lines and lengths."""
 
-    def __init__(self, address, seconds=SECONDS):
-        self.socket = socket.create_connection(address, seconds)
+    def __init__(self, address, seconds=SECONDS, receive_buffer=None):
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(seconds)
+        self.socket.connect(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.rest = b""
 
@@ -218,3 +224,104 @@ class EventStream:
             elif field == "id":
                 id = value
         return Event(name, "\n".join(data), id) if data else None
+
+
+class WebSocket:
+    """A WebSocket client that checks every byte the server sends and sends any nonsense asked for."""
+
+    TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+
+    def __init__(self, address, path, headers=None, without=(), body=b"",
+                 receive_buffer=None):
+        self.wire = Wire(address, receive_buffer=receive_buffer)
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = {"Host": f"{address[0]}:{address[1]}", "Upgrade": "websocket",
+                 "Connection": "Upgrade", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
+        lines.update(headers or {})
+        head = "".join(f"{k}: {v}\r\n" for k, v in lines.items() if k not in without)
+        self.wire.send(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        status, header_list = self.wire.head()
+        self.headers = dict(header_list)
+        self.refused = None  # the reply, where there is no 101
+        if status != 101:
+            body = self.wire.exactly(int(self.headers.get("content-length", "0")))
+            self.wire.close()
+            self.refused = Reply(status, header_list, body)
+            return
+        digest = hashlib.sha1((lines["Sec-WebSocket-Key"] + WEBSOCKET_GUID).encode()).digest()
+        if self.headers.get("sec-websocket-accept") != base64.b64encode(digest).decode():
+            raise ProtocolError(f"not the answer to our key: {self.headers}")
+        if (self.headers.get("upgrade", "").lower() != "websocket"
+                or self.headers.get("connection", "").lower() != "upgrade"):
+            raise ProtocolError(f"no upgrade: {self.headers}")
+
+    def __enter__(self):
+        assert self.refused is None, self.refused
+        return self
+
+    def __exit__(self, *_):
+        self.wire.close()
+
+    def send(self, opcode, payload=b"", final=True, mask=True, bits=0, length=None):
+        """A frame.  `bits`: reserved ones; `length`: its length field, with the 2 or 8 bytes after
+        it, in place of the right one."""
+        self.wire.send(websocket_frame(opcode, payload, final, mask, bits, length))
+
+    def frame(self, seconds=SECONDS):
+        """(opcode, payload) of the next frame."""
+        self.wire.socket.settimeout(seconds)
+        first, second = self.wire.exactly(2)
+        if not first & 0x80 or first & 0x70 or second & 0x80:
+            raise ProtocolError(f"a frame begins with {first:#x} {second:#x}")
+        length = second
+        if second == 126:
+            length = int.from_bytes(self.wire.exactly(2), "big")
+        elif second == 127:
+            length = int.from_bytes(self.wire.exactly(8), "big")
+        shortest = 126 if length < 65536 else 127
+        if (second >= 126 and second != shortest) or (second == 126 and length < 126):
+            raise ProtocolError(f"a length of {length} is not in its shortest form")
+        return first & 0x0F, self.wire.exactly(length)
+
+    def next(self, seconds=SECONDS):
+        """The next message, parsed.  Pings are answered."""
+        while True:
+            opcode, payload = self.frame(seconds)
+            if opcode == self.TEXT:
+                return json.loads(payload.decode())
+            if opcode != self.PING:
+                raise ProtocolError(f"opcode {opcode}, not a text frame: {payload!r}")
+            self.send(self.PONG, payload)
+
+    def closed(self, seconds=SECONDS):
+        """The code and reason of the close frame that comes, after any messages."""
+        while True:
+            opcode, payload = self.frame(seconds)
+            if opcode == self.CLOSE:
+                if not payload:
+                    return None, ""
+                return int.from_bytes(payload[:2], "big"), payload[2:].decode()
+
+    def ended(self, seconds=SECONDS):
+        """Does the server end the connection with nothing more to say?"""
+        self.wire.socket.settimeout(seconds)
+        return self.wire.to_end() == b""
+
+
+WEBSOCKET_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def websocket_frame(opcode, payload=b"", final=True, mask=True, bits=0, length=None):
+    if length is None:
+        if len(payload) < 126:
+            length = bytes([len(payload)])
+        elif len(payload) < 65536:
+            length = b"\x7e" + len(payload).to_bytes(2, "big")
+        else:
+            length = b"\x7f" + len(payload).to_bytes(8, "big")
+    head = bytes([(0x80 if final else 0) | bits | opcode, (0x80 if mask else 0) | length[0]])
+    head += length[1:]
+    if not mask:
+        return head + payload
+    key = os.urandom(4)
+    return head + key + bytes(b ^ key[i & 3] for i, b in enumerate(payload))

@@ -154,6 +154,9 @@ class Server:
                 return float(line.split()[1])
         raise AssertionError(f"no metric {name}")
 
+    def websocket(self, path, headers=None, **options):
+        return client.WebSocket(self.address, path, headers, **options)
+
     # --- unitops ---
 
     def save_unitop(self, name, items):
