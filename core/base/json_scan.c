@@ -42,6 +42,7 @@ struct scan {
     struct scan_keys keys;
     unsigned depth;
     unsigned max_depth;
+    unsigned n_objects;
     bool is_object[JSON_DEPTH_MAX + 1];
     size_t first_key[JSON_DEPTH_MAX + 1]; /* of the object at that depth */
 };
@@ -448,6 +449,8 @@ static int open_container(struct scan *s, bool *ret_closed)
     const char close = is_object ? '}' : ']';
     if (s->depth == s->max_depth)
         return fail(s, s->p, "Nesting is too deep");
+    if (is_object && ++s->n_objects > JSON_OBJECTS_MAX)
+        return fail(s, s->p, "Too many objects");
     put(s, (char)*s->p);
     s->p = skip_space(s->p + 1, s->end);
     if (s->p < s->end && *s->p == (unsigned char)close) {
@@ -541,6 +544,7 @@ int json_scan(const char *text, size_t len, unsigned max_depth, struct buf *comp
     s.out = NULL;
     s.n = 0;
     s.depth = 0;
+    s.n_objects = 0;
     s.start = s.p = (const unsigned char *)text;
     s.end = s.start + len;
     s.max_depth = max_depth < JSON_DEPTH_MAX ? max_depth : JSON_DEPTH_MAX;

@@ -2,10 +2,11 @@
  *
  * Refused: invalid UTF-8, lone surrogates, raw control characters, anything the grammar does not
  * allow (comments, NaN, single quotes, leading zeros, trailing commas), nesting beyond max_depth,
- * duplicate keys in one object (compared after unescaping), keys with a NUL in them (which json-c
- * would cut), integers beyond int64, numbers beyond the range of a double.  What passes is safe to splice into SSE events and WebSocket frames: it
- * holds no line break.  Escapes of printable characters are kept as they came, except that `\/` is
- * `/`; white space is gone. */
+ * more than JSON_OBJECTS_MAX objects, duplicate keys in one object (compared after unescaping), keys
+ * with a NUL in them (which json-c would cut), integers beyond int64, numbers beyond the range of a
+ * double.  What passes is safe to splice into SSE events and WebSocket frames: it holds no line
+ * break.  Escapes of printable characters are kept as they came, except that `\/` is `/`; white space
+ * is gone. */
 #ifndef HYPRXA_BASE_JSON_SCAN_H
 #define HYPRXA_BASE_JSON_SCAN_H
 
@@ -14,7 +15,10 @@
 
 #include <stddef.h>
 
-enum { JSON_DEPTH_MAX = 64 };
+enum {
+    JSON_DEPTH_MAX = 64,
+    JSON_OBJECTS_MAX = 50000, /* in one text: for `{}` json-c takes 800 bytes */
+};
 
 /* Where a member of the outermost object stands in the compacted text. */
 struct json_span {

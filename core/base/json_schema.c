@@ -12,7 +12,7 @@ static void eval_begin(struct eval *ev, const struct json_schema *schema, struct
     ev->sink = sink;
     ev->rc = 0;
     ev->depth = ev->steps = ev->n_matches = 0;
-    ev->pattern_deadline_ms = 0;
+    ev->pattern_deadline_ns = 0;
     ev->scope = NULL;
     ev->n_path = 0;
     ev->spare = NULL;

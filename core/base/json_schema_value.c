@@ -59,7 +59,7 @@ bool number_is_multiple(const struct number *value, const struct number *of)
     /* As Python does it: 0.3 is a multiple of 0.1 by division, though not exactly. */
     const double quotient = as_double(value) / of->d;
     if (isfinite(quotient))
-        return trunc(quotient) == quotient;
+        return trunc(quotient) == quotient && (quotient != 0 || as_double(value) == 0);
     return fmod(as_double(value), of->d) == 0; /* exact */
 }
 

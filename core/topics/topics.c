@@ -115,6 +115,8 @@ int topics_save(struct topics *t, const char *name, struct json_object *schema, 
 {
     struct json_schema *compiled = NULL;
     int rc = json_schema_compile(schema, 0, &compiled, err);
+    if (rc == ERR_LIMIT) /* no schema of ours, whoever tries again */
+        rc = err->code = ERR_INVALID;
     if (rc)
         return rc;
     json_schema_unref(compiled);

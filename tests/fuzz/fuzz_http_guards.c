@@ -97,12 +97,12 @@ static void check_header(const char *line, size_t len, const struct mg_header *s
 
 /* The size of the head in `bytes`, which the guards let pass as `info`.
  *
- * Of some line ends civetweb leaves no trace.  Any two of CR and LF may end the first line.  Of a
+ * Of some line ends civetweb leaves no trace.  CR or LF and any white space may end the first.  Of a
  * head without any header nothing is known (see serve()). */
 static size_t check_head(char *bytes, size_t size, const struct mg_request_info *info)
 {
     char *first_end = strpbrk(bytes + strspn(bytes, " \t\r\n\v\f"), "\r\n");
-    require(first_end && first_end[1] && strchr("\r\n", first_end[1]), "the first line ends");
+    require(first_end && isspace((unsigned char)first_end[1]), "the first line ends");
     memcpy(first_end, "\r\n", 2);
     const char *at = bytes;
     while (isspace((unsigned char)*at))

@@ -69,7 +69,7 @@ static struct on_small_stack try_on_small_stack(const char *schema, const char *
     json_object_put(t.schema);
     json_object_put(t.instance);
     double seconds = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
-    cr_expect_lt(seconds, 8.0, "%.100s took %.1f s", schema, seconds);
+    cr_expect_lt(seconds, 1.0, "%.100s took %.1f s", schema, seconds); /* with a sanitizer */
     return t;
 }
 
@@ -224,7 +224,7 @@ Test(json_schema, unique_items_of_large_arrays_take_no_quadratic_time)
     struct json_schema *schema = compile("{\"uniqueItems\":true}", 0);
     AUTO(buf) text = BUF_INIT(8 << 20);
     buf_append_char(&text, '[');
-    for (int i = 0; i < 100000; i++)
+    for (int i = 0; i < 40000; i++)
         buf_printf(&text, "%s{\"a\":[%d,\"x\"]}", i ? "," : "", i);
     size_t len = text.len;
     buf_append_char(&text, ']');
