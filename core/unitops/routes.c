@@ -185,11 +185,11 @@ static void search_unitops(struct http_request *r, void *ctx)
     struct search s = {.unitops = ctx, .out = BUF_INIT(LIST_MAX), .err = ERROR_INIT};
     const char *q = http_query(r, "q");
     AUTO_JSON *filter = NULL;
-    s.map = http_query_bool(r, "mapSubscriptions", false);
     if (!q)
         http_invalid_at(r, "query", "q", "field required", "value_error.missing");
     else if (json_parse(q, strlen(q), &filter, &err))
         http_invalid_at(r, "query", "q", "Invalid JSON", "value_error.json");
+    s.map = http_query_bool(r, "mapSubscriptions", false);
     if (http_respond_if_invalid(r))
         return;
     if (!json_object_is_type(filter, json_type_object)) {

@@ -50,6 +50,20 @@ Test(memory, a_key_lives_for_its_ttl_and_not_longer)
     cache_close(c);
 }
 
+/* [D 46] So a token that is asked for again lives an hour from then. */
+Test(memory, a_key_that_is_set_again_lives_for_its_ttl_from_then)
+{
+    struct cache *c = open_cache(1 << 20);
+    cr_assert_eq(cache_set(c, "k", "v", 1, 5000, &err), 0);
+    clock_ms += 4000;
+    cr_assert_eq(cache_set(c, "k", "v", 1, 5000, &err), 0);
+    clock_ms += 4999;
+    cr_expect(has(c, "k"));
+    clock_ms += 1;
+    cr_expect_not(has(c, "k"));
+    cache_close(c);
+}
+
 Test(memory, what_was_not_used_for_longest_goes_first)
 {
     struct cache *c = open_cache(64 * 1024);
