@@ -28,9 +28,10 @@ int access_check(const struct settings *s, struct error *err)
         return error_set(err, ERR_INVALID,
                          "there is no authentication back end, so every request would be admin: "
                          "listen on loopback only, or accept that with --debug-auth=insecure");
-    if (s->hyprxa_token_path[0] != '/' || strpbrk(s->hyprxa_token_path, "{}?#% "))
+    const char *path = s->hyprxa_token_path;
+    if (path[0] != '/' || path[strlen(path) - 1] == '/' || strpbrk(path, "{}?#% "))
         return error_set(err, ERR_INVALID, "HYPRXA_TOKEN_PATH '%s' is not a path, such as /token",
-                         s->hyprxa_token_path);
+                         path);
     if (!s->auth_debug_user_username[0])
         return error_set(err, ERR_INVALID, "AUTH_DEBUG_USER_USERNAME is empty");
     return 0;

@@ -277,7 +277,7 @@ static int open_timeseries(struct app *app, const struct settings *s, struct err
 
 static int add_routes(struct app *app, struct error *err)
 {
-    int rc = users_add_routes(&app->users, app->server, err);
+    int rc = admin_add_routes(&app->admin, app->server, err);
     if (!rc && app->events)
         rc = topics_add_routes(app->topics, app->server, err);
     if (!rc && app->events)
@@ -287,7 +287,8 @@ static int add_routes(struct app *app, struct error *err)
     if (!rc && app->timeseries)
         rc = timeseries_add_routes(app->timeseries, app->server, err);
     if (!rc)
-        rc = admin_add_routes(&app->admin, app->server, err);
+        rc =
+            users_add_routes(&app->users, app->server, err); /* last: the token path is free then */
     return rc;
 }
 

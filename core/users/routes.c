@@ -128,5 +128,10 @@ int users_add_routes(struct users *users, struct http_server *server, struct err
         .errors = {400, 401, 413},
     };
     int rc = http_server_add_routes(server, routes, sizeof routes / sizeof *routes, NULL, err);
-    return rc ? rc : http_server_add_routes(server, &users->token_route, 1, users, err);
+    if (!rc)
+        rc = http_server_add_routes(server, &users->token_route, 1, users, err);
+    if (rc == ERR_EXISTS)
+        return error_set(err, ERR_INVALID, "the token path '%s' is another route's",
+                         users->token_path);
+    return rc;
 }

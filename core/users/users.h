@@ -15,6 +15,7 @@ struct users {
     struct http_route token_route; /* made by users_add_routes() */
 };
 
+/* After all other routes.  ERR_INVALID: one of them has the token path. */
 int users_add_routes(struct users *users, struct http_server *server, struct error *err);
 
 #endif

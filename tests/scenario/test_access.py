@@ -4,10 +4,11 @@
 
 import base64
 import json
+import subprocess
 import unittest
 from urllib.parse import urlencode
 
-from lib.server import Server
+from lib.server import PROGRAM, Server
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SOURCE = "sources: { machine: { plugin: host, scopes: [PLANT] } }"
@@ -130,6 +131,17 @@ class Settings(unittest.TestCase):
         self.assertEqual(server.post("/token").status, 404)
         reply = server.request("POST", "/auth/login", b"username=a&password=b", FORM)
         self.assertEqual(parts_of(reply.json()["access_token"])[0]["alg"], "HS512")
+
+    def test_a_token_path_that_cannot_be_is_told_at_start(self):
+        for path, why in (("token", "is not a path"), ("/a b", "is not a path"),
+                          ("/token/", "is not a path"), ("/x/{y}", "is not a path"),
+                          ("/users/whoami/x?", "is not a path"), ("/topics/save", "another route's")):
+            with Server(env={"HYPRXA_TOKEN_PATH": path}) as server:
+                done = subprocess.run([PROGRAM, "--conf-dir", server.conf_dir, "--data-dir",
+                                       server.data_dir, "--listen", "127.0.0.1:0"], env=server.env,
+                                      capture_output=True, text=True, timeout=30)
+                self.assertEqual(done.returncode, 78, done.stderr)
+                self.assertIn(why, done.stderr)
 
     def test_the_debug_user_is_the_contracts_unless_the_settings_say_otherwise(self):
         server = start(self, settings="""

@@ -70,6 +70,19 @@ class Readme(unittest.TestCase):
                     value = stream.next().json()["items"][0]["value"]
                 self.assertTrue(-10 <= value <= 10, value)
 
+    def test_the_settings_and_sources_shown_are_accepted(self):
+        blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+        self.assertGreaterEqual(len(blocks), 4)
+        for block in blocks:
+            is_source = "sources:" in block
+            with Server({"x.yaml": block} if is_source else {}) as server:
+                file = server.folder / "hyprxa.yaml"
+                file.write_text("" if is_source else block)
+                done = subprocess.run([PROGRAM, "--check", "--config", file, "--conf-dir",
+                                       server.conf_dir, "--plugin-dir", PLUGINS],
+                                      capture_output=True, text=True, env=server.env)
+                self.assertEqual(done.returncode, 0, block + done.stderr)
+
     def test_help_names_every_flag_of_the_table(self):
         flags = re.findall(r"^\| `(--[a-z-]+)", (ROOT / "README.md").read_text(), re.M)
         self.assertIn("--config", flags)

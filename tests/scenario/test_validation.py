@@ -319,22 +319,6 @@ class Items(Base):
     def column(self, name):
         return {"source": "My Source", "column": name}
 
-    def test_subscriptions_of_the_same_letters_are_different_series(self):
-        """[D 12]"""
-        self.server.save_unitop("letters", {"x": self.column("ab"), "y": self.column("ba")})
-        rows = until(lambda: self.server.recorded("letters")[1:], "the file is read")
-        names = self.server.recorded("letters")[0]
-        self.assertEqual(dict(zip(names, rows[0]))["x"], "1")
-        self.assertEqual(dict(zip(names, rows[0]))["y"], "2")
-
-    def test_a_column_is_called_as_it_was_asked_for(self):
-        """[D 24]"""
-        self.server.save_unitop("twins", {"one": self.column("ab"), "two": self.column("ab"),
-                                          "three": self.column("ba")})
-        for asked in (["two"], ["one"], ["three", "two"], ["one", "two", "three"]):
-            header = self.server.recorded("twins", dataItem=asked)[0]
-            self.assertEqual(sorted(header[1:]), sorted(asked))
-
     def test_the_limit_of_samples_takes_the_newest_and_gives_them_ascending(self):
         """[D 15]"""
         path = self.server.folder / "rows.csv"
@@ -347,7 +331,7 @@ class Items(Base):
             self.assertEqual(self.server.samples("many", "n", limit=limit), full[-limit:])
 
     def test_a_token_stands_for_its_items_and_only_for_them(self):
-        """[D 19] [D 25]"""
+        """[D 19]"""
         self.server.save_unitop("tokens", {"ab": self.column("ab"), "c": self.column("ba"),
                                            "a": CPU})
         token = lambda *items: self.post("/timeseries/subscribe", {"items": items}).json()["token"]

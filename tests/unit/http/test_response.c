@@ -158,6 +158,7 @@ struct problem_case {
     bool retry, hidden;
 };
 
+/* [D 2] [D 3] Whatever is away for a while is 503, with Retry-After. */
 ParameterizedTestParameters(response, errors_become_statuses)
 {
     static struct problem_case cases[] = {
