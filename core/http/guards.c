@@ -284,11 +284,19 @@ static bool is_own_origin(const struct http_request *r)
            strcasecmp(r->origin + len, r->host) == 0;
 }
 
+/* A link or an image of a page sends no Origin with its GET; browsers say then by Sec-Fetch-Site
+ * whether the page is of another place ("none": no page, the user). */
+static bool is_of_another_page(struct http_request *r)
+{
+    const char *site = http_header(r, "Sec-Fetch-Site");
+    return site && strcmp(site, "same-origin") != 0 && strcmp(site, "none") != 0;
+}
+
 bool guard_origin(struct http_request *r)
 {
     bool changes = r->route->changes_state || http_route_is_websocket(r->route) ||
                    strcmp(r->route->method, "GET") != 0;
-    if (!changes || !r->origin || r->origin_allowed || is_own_origin(r))
+    if (!changes || (r->origin ? r->origin_allowed || is_own_origin(r) : !is_of_another_page(r)))
         return true;
     guard_refuse(r, HTTP_REFUSED_ORIGIN, 403, "Origin not allowed.");
     return false;

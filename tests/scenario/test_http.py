@@ -293,6 +293,18 @@ class Origin(unittest.TestCase):
                 reply = self.change(method, path, body, origin)
                 self.assertEqual(reply.status, 200, f"{origin} {method} {path} {reply}")
 
+    def test_a_link_or_image_of_another_page_changes_nothing_either(self):
+        """It is sent without Origin; browsers tell by Sec-Fetch-Site."""
+        for path in ("/events/admin/manager/restart", "/timeseries/admin/manager/restart"):
+            for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200),
+                                 ("none", 200)):
+                reply = self.server.get(path, {"Sec-Fetch-Site": site})
+                self.assertEqual(reply.status, status, f"{path} {site}")
+            reply = self.server.get(path, {"Sec-Fetch-Site": "cross-site", "Origin": GOOD})
+            self.assertEqual(reply.status, 200)
+        self.assertEqual(self.server.get("/users/whoami", {"Sec-Fetch-Site": "cross-site"}).status,
+                         200)
+
     def test_every_post_route_is_listed_above(self):
         """What the server says of itself decides, so that a new route cannot be forgotten."""
         reply = self.server.get("/openapi.json")

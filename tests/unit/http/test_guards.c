@@ -587,6 +587,24 @@ Test(guards, a_foreign_origin_may_not_change_state)
     fixture_stop(server);
 }
 
+Test(guards, a_link_of_another_page_may_not_change_state)
+{
+    static const struct {
+        const char *site;
+        int status;
+    } cases[] = {{"cross-site", 403}, {"same-site", 403}, {"same-origin", 200}, {"none", 200}};
+    struct http_server *server = start_with_origins();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct answer a;
+        char header[64];
+        snprintf(header, sizeof header, "Sec-Fetch-Site: %s\r\n", cases[i].site);
+        client_get(server, "/restart", header, &a);
+        cr_expect_eq(a.status, cases[i].status, "%s", header);
+        answer_release(&a);
+    }
+    fixture_stop(server);
+}
+
 Test(guards, allowed_and_own_origins_may_change_state)
 {
     struct http_server *server = start_with_origins();
