@@ -198,7 +198,7 @@ struct http_request {
 
 /* guards.c: each answers the request itself and returns false when it refuses. */
 bool guard_head(struct http_request *r);   /* framing, Host, sizes; fills host, origin, has_body */
-bool guard_origin(struct http_request *r); /* state changed, or a WebSocket, from a foreign page: 403 */
+bool guard_origin(struct http_request *r); /* of a foreign page: 403 */
 bool guard_read_body(struct http_request *r, size_t max);
 void guard_drain(struct http_request *r); /* after an answer that left a body unread */
 void guard_refuse(struct http_request *r, enum http_refused reason, int status, const char *detail);

@@ -8,22 +8,10 @@ import subprocess
 import unittest
 from urllib.parse import urlencode
 
-from lib.server import PROGRAM, Server
+from lib.server import PROGRAM, Server, serve
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SOURCE = "sources: { machine: { plugin: host, scopes: [PLANT] } }"
-
-
-def start(test, env=None, conf=None, settings=None):
-    """A server for one test or class, with `settings` as its settings file."""
-    server = Server(conf, env)
-    add_cleanup = getattr(test, "addClassCleanup" if isinstance(test, type) else "addCleanup")
-    add_cleanup(server.__exit__, None, None, None)
-    if settings:
-        path = server.folder / "hyprxa.yaml"
-        path.write_text(settings)
-        server.flags += ["--config", path]
-    return server.start()
 
 
 def multipart(fields, boundary="----WebKitFormBoundary7MA4YWxk"):
@@ -42,7 +30,7 @@ def parts_of(token):
 class Token(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = start(cls)
+        cls.server = serve(cls)
 
     def login(self, fields, headers=None):
         return self.server.request("POST", "/token", urlencode(fields).encode(), headers or FORM)
@@ -127,7 +115,7 @@ class Token(unittest.TestCase):
 class Settings(unittest.TestCase):
     def test_the_token_path_and_the_algorithm_are_settings(self):
         """[D 32]"""
-        server = start(self, {"HYPRXA_TOKEN_PATH": "/auth/login", "HYPRXA_HASH_ALGORITHM": "HS512"})
+        server = serve(self, {"HYPRXA_TOKEN_PATH": "/auth/login", "HYPRXA_HASH_ALGORITHM": "HS512"})
         self.assertEqual(server.post("/token").status, 404)
         reply = server.request("POST", "/auth/login", b"username=a&password=b", FORM)
         self.assertEqual(parts_of(reply.json()["access_token"])[0]["alg"], "HS512")
@@ -144,7 +132,7 @@ class Settings(unittest.TestCase):
                 self.assertIn(why, done.stderr)
 
     def test_the_debug_user_is_the_contracts_unless_the_settings_say_otherwise(self):
-        server = start(self, settings="""
+        server = serve(self, settings="""
 auth:
   debug:
     user: {username: ada, first_name: Ada, last_name: "", email: ada@example.com, upi: 7,
@@ -157,7 +145,7 @@ auth:
                                 "country": "FR"})
 
     def test_scopes_of_the_debug_user_replace_all_others(self):
-        server = start(self, {"AUTH_DEBUG_USER_SCOPES": '["READ"]'}, {"machine.yaml": SOURCE})
+        server = serve(self, {"AUTH_DEBUG_USER_SCOPES": '["READ"]'}, {"machine.yaml": SOURCE})
         self.assertEqual(server.get("/users/whoami").json()["scopes"], ["READ"])
         forbidden = {"detail": "User does not have the required scopes to access this resource."}
         self.assertEqual(server.get("/topics/search").status, 200)
@@ -167,19 +155,19 @@ auth:
 
     def test_a_source_asks_for_its_own_scopes(self):
         """[D 18]"""
-        server = start(self, {"AUTH_DEBUG_USER_SCOPES": '["READ", "WRITE"]'},
+        server = serve(self, {"AUTH_DEBUG_USER_SCOPES": '["READ", "WRITE"]'},
                        {"machine.yaml": SOURCE})
         server.save_unitop("u", {"cpu": {"source": "machine", "metric": "cpu.user"}})
         for path in ("stream", "recorded", "samples?dataItem=cpu"):
             self.assertEqual(server.get(f"/timeseries/u/{path}").status, 403, path)
 
     def test_no_scopes_at_all_may_be_said(self):
-        server = start(self, settings="auth: {debug: {user: {scopes: []}}}")
+        server = serve(self, settings="auth: {debug: {user: {scopes: []}}}")
         self.assertEqual(server.get("/users/whoami").json()["scopes"], [])
         self.assertEqual(server.get("/topics/search").status, 403)
 
     def test_where_debug_requires_a_token_others_are_nobody(self):
-        server = start(self, {"AUTH_DEBUG_REQUIRE_TOKEN": "true"})
+        server = serve(self, {"AUTH_DEBUG_REQUIRE_TOKEN": "true"})
         nobody = {"detail": "Not Authenticated."}
         for path in ("/users/whoami", "/topics/search", "/admin/info"):
             reply = server.get(path)

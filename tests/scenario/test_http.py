@@ -6,7 +6,7 @@ import unittest
 import uuid
 
 from lib import client
-from lib.server import Server
+from lib.server import serve
 
 GOOD, EVIL = "http://localhost:3000", "http://evil.example"
 JSON = {"Content-Type": "application/json"}
@@ -30,21 +30,10 @@ CHANGES = [
 ]
 
 
-def start(cls, env=None, conf=None, settings=None):
-    server = Server(conf, env)
-    add_cleanup = getattr(cls, "addClassCleanup" if isinstance(cls, type) else "addCleanup")
-    add_cleanup(server.__exit__, None, None, None)
-    if settings:
-        path = server.folder / "hyprxa.yaml"
-        path.write_text(settings)
-        server.flags += ["--config", path]
-    return server.start()
-
-
 class Common(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = start(cls, {"HYPRXA_ALLOW_ORIGINS": json.dumps(
+        cls.server = serve(cls, {"HYPRXA_ALLOW_ORIGINS": json.dumps(
             ["http://localhost*", "https://app.example", "http://*"])}, {"host.yaml": HOST})
         cls.server.post("/topics/save", {"topic": "t", "jschema": {}})
 
@@ -267,7 +256,7 @@ class Origin(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = start(cls, conf={"host.yaml": HOST})
+        cls.server = serve(cls, conf={"host.yaml": HOST})
 
     def change(self, method, path, body, origin):
         headers = {"Origin": origin} if origin else {}
@@ -326,7 +315,7 @@ class Order(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = start(cls, {"AUTH_DEBUG_REQUIRE_TOKEN": "true",
+        cls.server = serve(cls, {"AUTH_DEBUG_REQUIRE_TOKEN": "true",
                                  "AUTH_DEBUG_USER_SCOPES": '["READ"]'},
                            {"host.yaml": HOST})
         reply = cls.server.request("POST", "/token", b"username=ada&password=pw", FORM)
@@ -373,7 +362,7 @@ class Order(unittest.TestCase):
         self.assertEqual(self.post("/topics/save", {}, {"Origin": EVIL}).status, 403)
 
     def test_of_nobody_401_comes_before_501_and_of_others_501_before_403(self):
-        server = start(self, {"AUTH_DEBUG_REQUIRE_TOKEN": "true"}, {"host.yaml":
+        server = serve(self, {"AUTH_DEBUG_REQUIRE_TOKEN": "true"}, {"host.yaml":
                        "sources: { m: { plugin: host, raise_on_no_scopes: true } }"})
         reply = server.request("POST", "/token", b"username=ada&password=pw", FORM)
         bearer = {"Authorization": "Bearer " + reply.json()["access_token"]}
@@ -393,7 +382,7 @@ class Features(unittest.TestCase):
         return list(reply.json()["paths"]) if reply.status == 200 else []
 
     def check(self, settings, absent, present, managers):
-        server = start(self, conf={"host.yaml": HOST + "\n"}, settings=settings)
+        server = serve(self, conf={"host.yaml": HOST + "\n"}, settings=settings)
         for method, path, body in CHANGES:
             reply = server.request(method, path, json.dumps(body).encode() if body and
                                    not isinstance(body, bytes) else body,

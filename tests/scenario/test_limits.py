@@ -4,7 +4,7 @@ import json
 import unittest
 
 from lib import client
-from lib.server import Server
+from lib.server import serve
 
 HOST = "sources: { m: { plugin: host } }"
 JSON = {"Content-Type": "application/json"}
@@ -28,9 +28,7 @@ class Limits(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server({"host.yaml": HOST}, cls.env)
-        cls.addClassCleanup(cls.server.__exit__, None, None, None)
-        cls.server.start()
+        cls.server = serve(cls, cls.env, {"host.yaml": HOST})
         cls.server.post("/topics/save", {"topic": "t", "jschema": {}})
         cls.server.save_unitop("u", {"cpu": {"source": "m", "metric": "cpu.user"}})
 
@@ -194,9 +192,7 @@ class Fixed(unittest.TestCase):
 
 class Heartbeat(unittest.TestCase):
     def test_a_silent_stream_says_so_as_often_as_the_setting_asks(self):
-        server = Server(env={"HYPRXA_HEARTBEAT": "1"})
-        self.addCleanup(server.__exit__, None, None, None)
-        server.start()
+        server = serve(self, {"HYPRXA_HEARTBEAT": "1"})
         server.post("/topics/save", {"topic": "t", "jschema": {}})
         with server.stream("/events/t/stream") as stream:
             for _ in range(2):

@@ -6,7 +6,7 @@ import json
 import unittest
 
 from lib import client
-from lib.server import Server, until
+from lib.server import Server, serve, until
 
 CONF = """
 sources:
@@ -300,9 +300,7 @@ class Keys(Base):
 
     def test_a_limit_of_subscribers_is_503_with_retry_after(self):
         """[D 2]"""
-        server = Server(env={"EVENTS_MAX_SUBSCRIBERS": "1"})
-        self.addCleanup(server.__exit__, None, None, None)
-        server.start()
+        server = serve(self, {"EVENTS_MAX_SUBSCRIBERS": "1"})
         server.post("/topics/save", {"topic": "t", "jschema": {}})
         with server.stream("/events/t/stream"):
             reply = server.get("/events/t/stream?routingKey=other")

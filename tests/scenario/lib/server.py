@@ -179,3 +179,15 @@ class Server:
         reply = self.get(path)
         assert reply.status == 200, reply
         return reply.json()["items"]
+
+
+def serve(test, env=None, conf=None, settings=None):
+    """A running server until the test, or the class of tests, is over; `settings`: its settings file."""
+    server = Server(conf, env)
+    add_cleanup = getattr(test, "addClassCleanup" if isinstance(test, type) else "addCleanup")
+    add_cleanup(server.__exit__, None, None, None)
+    if settings:
+        path = server.folder / "hyprxa.yaml"
+        path.write_text(settings)
+        server.flags += ["--config", path]
+    return server.start()
