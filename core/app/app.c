@@ -2,6 +2,7 @@
 
 #include "admin/admin.h"
 #include "app/access.h"
+#include "app/web.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/message.h"
@@ -9,6 +10,7 @@
 #include "broker/broker.h"
 #include "cache/cache.h"
 #include "events/events.h"
+#include "http/docs.h"
 #include "http/http.h"
 #include "http/sse.h"
 #include "http/streamer.h"
@@ -46,6 +48,7 @@ struct app {
     struct timeseries *timeseries;
     struct users users;
     struct admin admin;
+    struct docs *docs;
     int lock_fd; /* of the data directory: one server each */
 };
 
@@ -233,7 +236,8 @@ static int open_server(struct app *app, const struct settings *s, struct error *
     if (rc)
         return rc;
     access_set_hooks(&app->access, &options);
-    return http_server_new(&options, &app->server, err);
+    rc = http_server_new(&options, &app->server, err);
+    return rc ? rc : web_open(s, &app->docs, err);
 }
 
 /* Topics and events; nothing when the feature is off. */
@@ -287,8 +291,12 @@ static int add_routes(struct app *app, struct error *err)
     if (!rc && app->timeseries)
         rc = timeseries_add_routes(app->timeseries, app->server, err);
     if (!rc)
+        rc = docs_add_routes(app->docs, app->server, err);
+    if (!rc)
         rc =
             users_add_routes(&app->users, app->server, err); /* last: the token path is free then */
+    if (!rc)
+        rc = web_describe(app->docs, app->server, err);
     return rc;
 }
 
@@ -378,6 +386,7 @@ bool app_stop(struct app *app)
     unitops_free(app->unitops);
     topics_free(app->topics);
     http_server_free(app->server);
+    docs_free(app->docs);
     broker_close(app->broker);
     cache_close(app->cache);
     storage_close(app->storage);

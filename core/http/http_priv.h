@@ -222,6 +222,8 @@ int router_new(struct router **ret);
 void router_free(struct router *router);
 int router_add(struct router *router, const struct http_route *routes, size_t n, void *ctx,
                struct error *err);
+/* The i-th of all routes, by length and then as they are looked up; NULL: there are fewer. */
+const struct http_route *router_route(const struct router *router, size_t i);
 /* `segments` are decoded; on a match the {name} values are put into `params`. */
 void router_find(const struct router *router, const char *method, const char *const *segments,
                  size_t n_segments, struct router_match *ret, struct http_pair *params,

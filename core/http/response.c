@@ -185,7 +185,8 @@ void http_respond(struct http_request *r, int status, const char *content_type, 
     http_head_begin(r, status, out);
     if (content_type)
         append_header(out, "content-type", content_type);
-    if (status != 204) { /* RFC 9110, 8.6: no length where there can be no body */
+    /* RFC 9110, 8.6: none where there can be no body; that of a 304 would be the whole answer's. */
+    if (status != 204 && status != 304) {
         buf_append_lit(out, "content-length: ");
         buf_append_int(out, (long long)len);
         buf_append_lit(out, "\r\n");

@@ -127,6 +127,16 @@ int router_add(struct router *router, const struct http_route *routes, size_t n,
     return 0;
 }
 
+const struct http_route *router_route(const struct router *router, size_t i)
+{
+    for (size_t length = 0; length <= ROUTE_MAX_SEGMENTS; length++) {
+        if (i < router->n[length])
+            return router->by_length[length][i]->route;
+        i -= router->n[length];
+    }
+    return NULL;
+}
+
 static bool shape_matches(const struct route_entry *e, const char *const *segments)
 {
     for (size_t i = 0; i < e->n_segments; i++) {
