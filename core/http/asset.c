@@ -60,7 +60,7 @@ static bool is_fresh(struct http_request *r, const struct http_asset *asset)
     struct tm tm = {0};
     if (tags)
         return names_tag(tags, asset->etag);
-    if (!since || !strptime(since, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+    if (!asset->modified_s || !since || !strptime(since, "%a, %d %b %Y %H:%M:%S GMT", &tm))
         return false;
     return (int64_t)timegm(&tm) >= asset->modified_s;
 }
@@ -91,9 +91,11 @@ static void add_lines(struct http_request *r, const char *lines)
 void http_respond_asset(struct http_request *r, const struct http_asset *asset)
 {
     char date[32];
-    http_date(asset->modified_s, date);
     http_add_header(r, "ETag", asset->etag);
-    http_add_header(r, "Last-Modified", date);
+    if (asset->modified_s) {
+        http_date(asset->modified_s, date);
+        http_add_header(r, "Last-Modified", date);
+    }
     http_add_header(r, "Cache-Control", asset->cache_control);
     http_add_header(r, "X-Content-Type-Options", "nosniff");
     if (asset->gzip)

@@ -22,7 +22,7 @@ struct http_asset {
     const void *gzip; /* the same, compressed; NULL: there is none */
     size_t gzip_len;
     char etag[36];      /* quoted */
-    int64_t modified_s; /* seconds since 1970 UTC */
+    int64_t modified_s; /* seconds since 1970 UTC; 0: not known */
 };
 
 /* `headers` of an HTML page: scripts and data from this server only. */

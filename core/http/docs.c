@@ -136,7 +136,19 @@ static void file(struct http_request *r, void *ctx)
     respond_file(r, ctx, http_path_param(r, "file"));
 }
 
+static void index_html(struct http_request *r, void *ctx)
+{
+    respond_page(r, ctx, "index.html", "index.html");
+}
+
 static const struct http_route routes[] = {
+    {.method = "GET",
+     .path = "/",
+     .handler = index_html,
+     .name = "index",
+     .summary = "Where to go from here",
+     .media = "text/html",
+     .errors = {304}},
     {.method = "GET",
      .path = "/openapi.json",
      .handler = openapi,

@@ -102,6 +102,13 @@ static void save_topic(struct http_request *r, void *ctx)
 
 static const struct http_route routes[] = {
     {.method = "GET",
+     .path = "/asyncapi.json",
+     .handler = topics_asyncapi,
+     .access = HTTP_READ,
+     .name = "asyncapi",
+     .summary = "The topics of the moment, as AsyncAPI 3.0",
+     .errors = {304}},
+    {.method = "GET",
      .path = "/topics/search",
      .handler = list_topics,
      .access = HTTP_READ,

@@ -1,6 +1,8 @@
 """The server's description of itself: it says what the server does, and the server does what it says."""
 
+import gzip
 import json
+import re
 import subprocess
 import tempfile
 import unittest
@@ -246,6 +248,15 @@ class Switched(unittest.TestCase):
         with Server(env=env) as server:
             return server.start().get("/openapi.json").json()
 
+    def test_routes_that_are_left_out_are_not_described(self):
+        everything = self.document()["paths"].keys()
+        events = {p for p in everything if re.match("/(events|topics|asyncapi.json)", p)}
+        series = {p for p in everything if re.match("/(timeseries|unitops)/", p)}
+        self.assertTrue(events and series)
+        for switch, gone in (("FEATURES_EVENTS", events), ("FEATURES_TIMESERIES", series)):
+            self.assertEqual(self.document(**{switch: "false"})["paths"].keys(),
+                             everything - gone)
+
     def test_a_login_is_described_when_it_is_offered(self):
         schemes = self.document()["components"]["securitySchemes"]
         self.assertEqual(schemes["HTTPBearer"]["type"], "http")
@@ -256,6 +267,164 @@ class Switched(unittest.TestCase):
         self.assertIn("/log/in", document["paths"])
         security = document["paths"]["/topics/save"]["post"]["security"]
         self.assertEqual(security, [{"OAuth2PasswordBearer": []}])
+
+
+class Pages(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server().start()
+        cls.addClassCleanup(cls.server.__exit__, None, None, None)
+        cls.get = staticmethod(cls.server.get)
+
+    def test_pages_are_named_and_have_everything_from_here(self):
+        for path, title in (("/", "hyprxa"), ("/docs", "hyprxa - OpenAPI"),
+                            ("/redoc", "hyprxa - OpenAPI"),
+                            ("/docs/oauth2-redirect", "hyprxa - OpenAPI")):
+            reply = self.get(path)
+            self.assertEqual(reply.status, 200)
+            self.assertEqual(reply.headers["content-type"], "text/html; charset=utf-8")
+            text = reply.body.decode()
+            self.assertIn(f"<title>{title}</title>", text)
+            policy = reply.headers["content-security-policy"]
+            self.assertIn("default-src 'self'", policy)
+            self.assertNotIn("script-src", policy)  # scripts: the default
+            self.assertNotIn("http:", text.replace("http://127.0.0.1:8000", ""))
+            self.assertNotIn("https:", text)
+            self.assertNotRegex(text, r"<script(?! src)")  # none inline
+            for name in re.findall(r'(?:src|href)="(?:\.\./)?static/([^"]+)"', text):
+                self.assertEqual(self.get(f"/static/{name}").status, 200, name)
+
+    def test_pages_say_what_is_missing(self):
+        with tempfile.TemporaryDirectory() as empty:
+            with Server(env={"HYPRXA_WEB_DIR": empty}) as server:
+                server.start()
+                for path in ("/docs", "/redoc", "/docs/oauth2-redirect", "/"):
+                    reply = server.get(path)
+                    self.assertEqual(reply.status, 200)
+                    self.assertIn(b"tools/setup", reply.body)
+                self.assertEqual(server.get("/favicon.ico").status, 404)
+                self.assertEqual(server.get("/openapi.json").status, 200)
+
+    def test_icon(self):
+        for path in ("/favicon.ico", "/static/favicon.png"):
+            reply = self.get(path)
+            self.assertEqual(reply.headers["content-type"], "image/png")
+            self.assertEqual(reply.body[:8], b"\x89PNG\r\n\x1a\n")
+            self.assertEqual(reply.headers["cache-control"], "no-cache")
+            head = self.server.request("HEAD", path)
+            self.assertEqual((head.status, head.body), (200, b""))
+            self.assertEqual(head.headers["content-length"], str(len(reply.body)))
+            for header, value in (("If-None-Match", reply.headers["etag"]),
+                                  ("If-Modified-Since", reply.headers["last-modified"])):
+                self.assertEqual(self.get(path, {header: value}).status, 304)
+
+    def test_an_asset_is_named_and_never_a_file(self):
+        for name in ("nothing", "..", "../openapi.json", "..%2f..%2fbin%2fhyprxad", "%2e%2e",
+                     "docs.js.gz", "favicon.png%00", "sub/docs.js", "..%5cdocs.js"):
+            self.assertIn(self.get(f"/static/{name}").status, (400, 404), name)
+
+    def test_compressed_for_whoever_takes_it(self):
+        if self.get("/static/swagger-ui.css").status == 404:
+            self.skipTest("the libraries are not there: no npm registry at build time")
+        path = "/static/swagger-ui.css"
+        plain = self.get(path)
+        self.assertNotIn("content-encoding", plain.headers)
+        for accept in ("gzip", "br, gzip;q=0.5", "deflate, GZIP"):
+            reply = self.get(path, {"Accept-Encoding": accept})
+            self.assertEqual(reply.headers["content-encoding"], "gzip", accept)
+            self.assertEqual(reply.headers["vary"], "Accept-Encoding")
+            self.assertEqual(gzip.decompress(reply.body), plain.body)
+        for accept in ("br", "gzip;q=0", "x-gzip2", ""):
+            reply = self.get(path, {"Accept-Encoding": accept})
+            self.assertNotIn("content-encoding", reply.headers, accept)
+
+    def test_libraries_ask_nobody_else(self):
+        reply = self.get("/static/redoc.standalone.js")
+        if reply.status == 404:
+            self.skipTest("the libraries are not there: no npm registry at build time")
+        self.assertNotIn(b"cdn.redoc.ly", reply.body)
+        self.assertIn(b"validatorUrl: null", self.get("/static/docs.js").body)
+
+
+class Topics(unittest.TestCase):
+    """/asyncapi.json"""
+
+    def setUp(self):
+        self.server = Server().start()
+        self.addCleanup(self.server.__exit__, None, None, None)
+
+    def save(self, topic, schema):
+        reply = self.server.post("/topics/save", {"topic": topic, "jschema": schema})
+        self.assertEqual(reply.status, 200, reply)
+
+    def document(self):
+        reply = self.server.get("/asyncapi.json")
+        self.assertEqual(reply.status, 200)
+        return reply.json()
+
+    def test_has_a_channel_for_every_topic_of_the_moment(self):
+        self.assertEqual(self.document()["channels"], {})
+        self.save("alarms", TOPIC["jschema"])
+        before = self.server.get("/asyncapi.json")
+        etag = {"If-None-Match": before.headers["etag"]}
+        self.assertEqual(self.server.get("/asyncapi.json", etag).status, 304)
+        self.save("batches", {"$schema": "http://json-schema.org/draft-07/schema#"})
+        self.assertEqual(self.server.get("/asyncapi.json", etag).status, 200)
+        document = self.document()
+        self.assertEqual(document["asyncapi"], "3.0.0")
+        self.assertEqual(document["channels"].keys(), {"alarms", "batches"})
+        channel = document["channels"]["alarms"]
+        self.assertEqual(channel["address"], "alarms.{routing_key}")
+        self.assertEqual(channel["x-server-sent-events"],
+                         "/events/alarms/stream?routingKey={routing_key}")
+        schemas = document["components"]["schemas"]
+        self.assertEqual(schemas["alarms"]["schema"], TOPIC["jschema"])
+        self.assertTrue(schemas["batches"]["schemaFormat"].endswith("version=draft-07"))
+
+    def test_messages_are_what_is_streamed_and_posted(self):
+        self.save("alarms", {"properties": {"level": {"$ref": "#/$defs/level"}},
+                             "required": ["level"], "$defs": {"level": {"type": "integer"}}})
+        document = self.document()
+        validator = Validator(document)
+        self.addCleanup(validator.folder.cleanup)
+        message = document["components"]["messages"]
+        with self.server.stream("/events/alarms/stream") as stream:
+            self.server.post("/events/publish", EVENT)
+            event = stream.next().json()
+        self.assertIsNone(validator.failure(message["alarms"]["payload"], event))
+        self.assertIsNone(validator.failure(message["alarms.post"]["payload"], EVENT))
+        event["payload"]["level"] = "high"  # found through the rewritten reference
+        self.assertIn("is not of type 'integer'",
+                      validator.failure(message["alarms"]["payload"], event))
+
+    def test_references_lead_where_the_schema_stands(self):
+        self.save("alarms", {
+            "$id": "http://example.com/a.json", "$ref": "http://example.com/a.json#/$defs/a",
+            "properties": {"default": {"$ref": "#"}, "b": {"default": {"$ref": "#/data"}},
+                           "c": {"$ref": "#named"}, "d": {"$id": "d", "$ref": "#/$defs/x",
+                                                          "$defs": {"x": True}}},
+            "allOf": [{"$ref": "#/$defs/a"}],
+            "$defs": {"a": {"type": "object"}, "n": {"$anchor": "named"}}})
+        at = "#/components/schemas/alarms/schema"
+        schema = self.document()["components"]["schemas"]["alarms"]["schema"]
+        self.assertNotIn("$id", schema)
+        self.assertEqual(schema["$ref"], f"{at}/$defs/a")
+        self.assertEqual(schema["allOf"], [{"$ref": f"{at}/$defs/a"}])
+        self.assertEqual(schema["properties"]["default"], {"$ref": at})
+        self.assertEqual(schema["properties"]["b"], {"default": {"$ref": "#/data"}})
+        self.assertEqual(schema["properties"]["c"], {"$ref": "#named"})
+        self.assertEqual(schema["properties"]["d"]["$ref"], "#/$defs/x")
+
+    def test_what_does_not_fit_is_left_out_and_counted(self):
+        large = {"description": "x" * 1_000_000}
+        for i in range(20):
+            self.save(f"large{i:02}", large)
+        self.save("small", {})
+        document = self.document()
+        self.assertGreater(document["x-omitted"], 0)
+        self.assertEqual(len(document["channels"]) + document["x-omitted"], 21)
+        self.assertEqual(document["channels"].keys(), document["components"]["schemas"].keys())
+        self.assertIn("small", document["channels"])
 
 
 if __name__ == "__main__":
