@@ -157,7 +157,7 @@ class Common(unittest.TestCase):
         wire.close()
 
     def test_unknown_paths_are_404_in_every_method(self):
-        for path in ("/", "/none", "/topics", "/topics/search/a/b", "/TOPICS/search", "/topics//save",
+        for path in ("/none", "/none/", "/topics", "/topics/search/a/b", "/TOPICS/search", "/topics//save",
                      "//users/whoami", "/users/whoami//"):
             for method in ("GET", "POST", "DELETE"):
                 reply = self.request(method, path)
