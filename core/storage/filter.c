@@ -100,13 +100,24 @@ static int enter(struct compiler *c)
     return 0;
 }
 
-static bool is_operators(struct json_object *value)
+static bool is_logical(const char *name)
+{
+    return strcmp(name, "$and") == 0 || strcmp(name, "$or") == 0 || strcmp(name, "$nor") == 0;
+}
+
+/* The first name of an object; "" when it has none, or is none. */
+static const char *first_name(struct json_object *value)
 {
     if (!json_object_is_type(value, json_type_object))
-        return false;
+        return "";
     struct json_object_iterator it = json_object_iter_begin(value);
     struct json_object_iterator end = json_object_iter_end(value);
-    return !json_object_iter_equal(&it, &end) && json_object_iter_peek_name(&it)[0] == '$';
+    return json_object_iter_equal(&it, &end) ? "" : json_object_iter_peek_name(&it);
+}
+
+static bool is_operators(struct json_object *value)
+{
+    return first_name(value)[0] == '$';
 }
 
 /* --- operators on values --- */
@@ -246,7 +257,8 @@ static int compile_element(struct compiler *c, const char *name, struct target a
 {
     if (!json_object_is_type(operand, json_type_object))
         return wrong(c, name, "an object");
-    bool values = is_operators(operand);
+    /* {"$or": [...]} is a query, though it begins as operators do. */
+    bool values = is_operators(operand) && !is_logical(first_name(operand));
     struct filter_node *node =
         add_condition(c, parent, values ? FILTER_ELEMENT_VALUE : FILTER_ELEMENT_QUERY, at, operand);
     if (!node)
@@ -376,7 +388,7 @@ static int compile_logical(struct compiler *c, const char *name, struct json_obj
 static int compile_member(struct compiler *c, const char *name, struct json_object *value,
                           struct filter_node *parent)
 {
-    if (strcmp(name, "$and") == 0 || strcmp(name, "$or") == 0 || strcmp(name, "$nor") == 0)
+    if (is_logical(name))
         return compile_logical(c, name, value, parent);
     if (name[0] == '$')
         return error_set(c->err, ERR_UNSUPPORTED, "filter: operator '%.100s' is not supported",

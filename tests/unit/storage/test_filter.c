@@ -1,5 +1,6 @@
 #include "storage/filter.h"
 
+#include "base/auto.h"
 #include "base/json.h"
 
 #include <criterion/criterion.h>
@@ -132,6 +133,40 @@ static const struct match_case match_cases[] = {
      1},
     {"{\"a\":[{\"b\":1},{\"b\":2}]}",
      "{\"a\":{\"$all\":[{\"$elemMatch\":{\"b\":1}},{\"$elemMatch\":{\"b\":2}}]}}", 1},
+    {"{\"a\":[{\"b\":1},{\"c\":3}]}", "{\"a\":{\"$elemMatch\":{\"$or\":[{\"b\":2},{\"c\":3}]}}}",
+     1},
+    {"{\"a\":[{\"b\":1},{\"c\":4}]}", "{\"a\":{\"$elemMatch\":{\"$or\":[{\"b\":2},{\"c\":3}]}}}",
+     0},
+    {"{\"a\":[\"\"]}", "{\"a\":{\"$elemMatch\":{\"b\":null}}}", 0},
+    {"{\"a\":[[5]]}", "{\"a\":{\"$elemMatch\":{\"$gt\":2}}}", 0},
+    {"{\"a\":[null,[],2]}", "{\"a\":[]}", 1},
+    {"{}", "{\"a\":{\"$all\":[null]}}", 1},
+    {"{\"a\":\"x\"}", "{\"a\":{\"$size\":1}}", 0},
+    {"{\"a\":[{\"b\":1},{}]}", "{\"a.b\":{\"$exists\":false}}", 0},
+    /* MongoDB's manual: the inventory of "Query an Array of Embedded Documents" and its like */
+    {"{\"instock\":[{\"warehouse\":\"A\",\"qty\":5},{\"warehouse\":\"C\",\"qty\":15}]}",
+     "{\"instock\":{\"warehouse\":\"A\",\"qty\":5}}", 1},
+    {"{\"instock\":[{\"warehouse\":\"A\",\"qty\":5},{\"warehouse\":\"C\",\"qty\":15}]}",
+     "{\"instock\":{\"qty\":5,\"warehouse\":\"A\"}}", 0},
+    {"{\"instock\":[{\"warehouse\":\"A\",\"qty\":5},{\"warehouse\":\"C\",\"qty\":15}]}",
+     "{\"instock.0.qty\":{\"$lte\":5}}", 1},
+    {"{\"instock\":[{\"warehouse\":\"A\",\"qty\":25},{\"warehouse\":\"C\",\"qty\":5}]}",
+     "{\"instock.qty\":{\"$gt\":10,\"$lte\":20}}", 1},
+    {"{\"instock\":[{\"warehouse\":\"A\",\"qty\":25},{\"warehouse\":\"C\",\"qty\":5}]}",
+     "{\"instock\":{\"$elemMatch\":{\"qty\":{\"$gt\":10,\"$lte\":20}}}}", 0},
+    {"{\"instock\":[{\"warehouse\":\"A\",\"qty\":9},{\"warehouse\":\"C\",\"qty\":5}]}",
+     "{\"instock.qty\":5,\"instock.warehouse\":\"A\"}", 1},
+    {"{\"tags\":[\"blank\",\"red\"],\"dim_cm\":[14,21]}", "{\"tags\":[\"red\",\"blank\"]}", 0},
+    {"{\"tags\":[\"blank\",\"red\"],\"dim_cm\":[14,21]}",
+     "{\"tags\":{\"$all\":[\"red\",\"blank\"]}}", 1},
+    {"{\"dim_cm\":[14,21]}", "{\"dim_cm\":{\"$gt\":15,\"$lt\":20}}", 1},
+    {"{\"dim_cm\":[14,21]}", "{\"dim_cm\":{\"$elemMatch\":{\"$gt\":22,\"$lt\":30}}}", 0},
+    {"{\"dim_cm\":[14,30]}", "{\"dim_cm.1\":{\"$gt\":25}}", 1},
+    {"{\"item\":null}", "{\"item\":{\"$type\":10}}", 1},
+    {"{\"size\":{\"h\":14,\"uom\":\"in\"},\"status\":\"D\"}",
+     "{\"size.h\":{\"$lt\":15},\"size.uom\":\"in\",\"status\":\"D\"}", 1},
+    {"{\"price\":1.99,\"sale\":true}", "{\"$nor\":[{\"price\":1.99},{\"sale\":true}]}", 0},
+    {"{\"qty\":20}", "{\"$nor\":[{\"price\":1.99},{\"sale\":true}]}", 1},
     /* paths */
     {"{\"a\":{\"b\":{\"c\":1}}}", "{\"a.b.c\":1}", 1},
     {"{\"a\":{\"b\":1}}", "{\"a.b.c\":1}", 0},
@@ -205,33 +240,64 @@ Test(filter, refuses_and_says_why)
     }
 }
 
-Test(filter, deep_query_is_refused)
+/* filter_new()'s answer to `before` n times, `inside`, `after` n times. */
+static int compile_nested(const char *before, const char *inside, const char *after, int n)
 {
-    char query[1024] = "";
-    for (int i = 0; i < 60; i++)
-        strcat(query, "{\"$and\":[");
-    strcat(query, "{}");
-    for (int i = 0; i < 60; i++)
-        strcat(query, "]}");
-    struct error err = ERROR_INIT;
-    struct filter *f = NULL;
-    struct json_tokener *tokener = json_tokener_new_ex(200);
-    AUTO_JSON *parsed = json_tokener_parse_ex(tokener, query, (int)strlen(query) + 1);
-    cr_assert_not_null(parsed);
-    cr_expect_eq(filter_new(parsed, &f, &err), ERR_LIMIT);
+    AUTO(buf) text = BUF_INIT(1 << 16);
+    for (int i = 0; i < n; i++)
+        buf_append_str(&text, before);
+    buf_append_str(&text, inside);
+    for (int i = 0; i < n; i++)
+        buf_append_str(&text, after);
+    struct json_tokener *tokener = json_tokener_new_ex(300);
+    AUTO_JSON *query = json_tokener_parse_ex(tokener, text.data, (int)text.len + 1);
     json_tokener_free(tokener);
+    cr_assert_not_null(query);
+    struct filter *f = NULL;
+    int rc = filter_new(query, &f, NULL);
+    filter_free(f);
+    return rc;
 }
 
-Test(filter, wide_query_is_refused)
+Test(filter, queries_nest_to_the_limit_and_no_deeper)
+{
+    cr_expect_eq(compile_nested("{\"$and\":[", "{}", "]}", 31), 0);
+    cr_expect_eq(compile_nested("{\"$and\":[", "{}", "]}", 32), ERR_LIMIT);
+    cr_expect_eq(compile_nested("{\"a\":{\"$elemMatch\":", "{}", "}}", 60), ERR_LIMIT);
+}
+
+Test(filter, paths_have_names_to_the_limit_and_no_more)
+{
+    AUTO(buf) path = BUF_INIT(1 << 10);
+    buf_append_str(&path, "{\"a");
+    for (int i = 1; i < 64; i++)
+        buf_append_str(&path, ".a");
+    const size_t len = path.len;
+    buf_append_str(&path, "\":1}");
+    cr_expect_eq(compile_nested("", path.data, "", 1), 0);
+    path.len = len;
+    buf_append_str(&path, ".a\":1}");
+    cr_expect_eq(compile_nested("", path.data, "", 1), ERR_LIMIT);
+}
+
+static int compile_wide(int n)
 {
     AUTO_JSON *query = json_object_new_object();
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < n; i++) {
         char name[16];
         snprintf(name, sizeof name, "m%d", i);
         json_object_object_add(query, name, json_object_new_int(i));
     }
     struct filter *f = NULL;
-    cr_expect_eq(filter_new(query, &f, NULL), ERR_LIMIT);
+    int rc = filter_new(query, &f, NULL);
+    filter_free(f);
+    return rc;
+}
+
+Test(filter, queries_have_conditions_to_the_limit_and_no_more)
+{
+    cr_expect_eq(compile_wide(1000), 0);
+    cr_expect_eq(compile_wide(1001), ERR_LIMIT);
 }
 
 /* A thousand elements against a thousand candidates, none of which is equal. */
