@@ -202,7 +202,7 @@ static void search_unitops(struct http_request *r, void *ctx)
     buf_append_lit(&s.out, "]}");
     if (s.err.code)
         respond_map_error(r, &s.err);
-    else if (rc == ERR_INVALID || rc == ERR_UNSUPPORTED)
+    else if (rc == ERR_INVALID || rc == ERR_UNSUPPORTED || rc == ERR_LIMIT)
         http_respond_detail(r, 400, err.message);
     else if (rc)
         http_respond_error(r, &err);

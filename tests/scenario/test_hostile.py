@@ -12,6 +12,7 @@ import unittest
 from pathlib import Path
 
 from hostile import CASES
+from lib.client import with_query
 from lib.server import BUILD, Server
 
 SANITIZED = bool(os.environ.get("HYPRXA_SANITIZE"))
@@ -93,6 +94,28 @@ class Hostile(unittest.TestCase):
         if reply.status != 200:
             self.assertTrue(json.loads(reply.body)["detail"])
         return reply.status
+
+
+    def test_hostile_filters_are_refused_with_400(self):
+        deep = {"$gt": 1}
+        for _ in range(40):
+            deep = {"$not": deep}
+        queries = [
+            ({"name": deep}, "filter: nested deeper than 32"),
+            ({".".join("a" * 65): 1}, "filter: a path of more than 64 names"),
+            ({"name": {"$regex": "^(a+)+$"}}, "filter: regular expression: too many steps"),
+            ({"name": {"$where": "sleep(1000)"}}, "filter: operator '$where' is not supported"),
+            ({"$expr": {}}, "filter: operator '$expr' is not supported"),
+        ]
+        with Server({"host.yaml": "sources: { h: { plugin: host } }\n"}) as server:
+            server.start()
+            server.save_unitop("a" * 60 + "b", {"x": {"source": "h", "metric": "cpu.user"}})
+            for query, expected in queries:
+                with self.subTest(expected):
+                    q = json.dumps(query, separators=(",", ":"))
+                    reply = server.get(with_query("/unitops/search", q=q))
+                    self.assertEqual(reply.status, 400, reply)
+                    self.assertIn(expected.partition(": ")[2], reply.json()["detail"])
 
 
 class Others:
