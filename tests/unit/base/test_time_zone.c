@@ -82,3 +82,29 @@ Test(time_zone, damaged_files_are_refused_at_every_length)
         free(copy);
     }
 }
+
+/* A file of one type and no transition. */
+static int parse_offset(uint32_t offset_s)
+{
+    unsigned char bytes[44 + 6 + 4] = "TZif";
+    bytes[39] = 1; /* types */
+    bytes[43] = 4; /* characters of names */
+    for (int i = 0; i < 4; i++)
+        bytes[44 + i] = (unsigned char)(offset_s >> (24 - 8 * i));
+    memcpy(bytes + 50, "XXX", 4);
+    struct time_zone *zone = NULL;
+    int rc = time_zone_parse(bytes, sizeof bytes, &zone, NULL);
+    if (!rc)
+        cr_expect_eq(time_zone_offset_s(zone, 0), (int32_t)offset_s);
+    time_zone_free(zone);
+    return rc;
+}
+
+Test(time_zone, offsets_are_of_about_a_day_as_rfc_8536_has_it)
+{
+    cr_expect_eq(parse_offset(93599), 0);
+    cr_expect_eq(parse_offset(93600), ERR_CORRUPT);
+    cr_expect_eq(parse_offset((uint32_t)-89999), 0);
+    cr_expect_eq(parse_offset((uint32_t)-90000), ERR_CORRUPT);
+    cr_expect_eq(parse_offset(0x80000000), ERR_CORRUPT);
+}
