@@ -10,6 +10,7 @@
 
 struct events;
 struct http_server;
+struct logs;
 struct storage;
 struct timeseries;
 
@@ -17,6 +18,7 @@ struct timeseries;
 struct admin {
     struct http_server *server;
     struct storage *storage;
+    struct logs *logs;
     struct events *events;         /* NULL: the feature is off */
     struct timeseries *timeseries; /* likewise */
     int64_t started_us;

@@ -6,6 +6,7 @@
 #include "events/events.h"
 #include "http/http.h"
 #include "http/streamer.h"
+#include "logs/logs.h"
 #include "storage/storage.h"
 #include "timeseries/timeseries.h"
 
@@ -30,7 +31,9 @@ static void info(struct http_request *r, void *ctx)
         timeseries_info(a->timeseries, &out);
     if (out.len == first)
         out.len = before; /* no manager is running */
-    buf_append_lit(&out, "]}");
+    buf_append_lit(&out, "],\"logs\":");
+    logs_info(a->logs, &out);
+    buf_append_char(&out, '}');
     http_respond_json(r, 200, &out);
 }
 
@@ -174,6 +177,7 @@ static void metrics(struct http_request *r, void *ctx)
             log_count(LOG_LEVEL_ERROR) + log_count(LOG_LEVEL_CRITICAL));
     http_metrics(a->server, &out);
     storage_metrics(a->storage, &out);
+    logs_metrics(a->logs, &out);
     streamer_metrics(http_server_streamer(a->server), &out);
     if (a->events)
         events_metrics(a->events, &out);

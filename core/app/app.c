@@ -14,6 +14,7 @@
 #include "http/http.h"
 #include "http/sse.h"
 #include "http/streamer.h"
+#include "logs/logs.h"
 #include "plugin_host/plugin_host.h"
 #include "storage/storage.h"
 #include "timeseries/timeseries.h"
@@ -42,6 +43,7 @@ struct app {
     struct storage *storage;
     struct broker *broker;
     struct http_server *server;
+    struct logs *logs;
     struct topics *topics;
     struct unitops *unitops;
     struct events *events;
@@ -200,6 +202,7 @@ static int open_back_ends(struct app *app, const struct settings *s, struct erro
         .flush_interval_us = s->timeseries_flush_interval_us,
         .max_queued_events = (size_t)s->events_max_buffered_events,
         .expire_after_us = s->timeseries_expire_after_us,
+        .logs_expire_after_us = s->logs_expire_after_us,
     };
     rc = storage_open(&storage, &app->storage, err);
     if (!rc)
@@ -238,6 +241,21 @@ static int open_server(struct app *app, const struct settings *s, struct error *
     access_set_hooks(&app->access, &options);
     rc = http_server_new(&options, &app->server, err);
     return rc ? rc : web_open(s, &app->docs, err);
+}
+
+static int open_logs(struct app *app, const struct settings *s, struct error *err)
+{
+    enum log_level level = LOG_LEVEL_CRITICAL;
+    struct logs_options options = {
+        .enabled = log_level_from_name(s->logs_level, &level),
+        .storage = app->storage,
+        .streamer = http_server_streamer(app->server),
+        .channel = {.max_bytes = (size_t)s->hyprxa_max_backlog},
+        .max_buffered = (size_t)s->logs_max_buffered,
+        .flush_interval_us = s->logs_flush_interval_us,
+    };
+    options.level = level;
+    return logs_new(&options, &app->logs, err);
 }
 
 /* Topics and events; nothing when the feature is off. */
@@ -291,6 +309,8 @@ static int add_routes(struct app *app, struct error *err)
     if (!rc && app->timeseries)
         rc = timeseries_add_routes(app->timeseries, app->server, err);
     if (!rc)
+        rc = logs_add_routes(app->logs, app->server, err);
+    if (!rc)
         rc = docs_add_routes(app->docs, app->server, err);
     if (!rc)
         rc =
@@ -324,6 +344,8 @@ int app_start(const struct settings *settings, const struct source_configs *sour
     if (!rc)
         rc = open_server(app, settings, err);
     if (!rc)
+        rc = open_logs(app, settings, err);
+    if (!rc)
         rc = open_events(app, settings, err);
     if (!rc)
         rc = open_timeseries(app, settings, err);
@@ -336,6 +358,7 @@ int app_start(const struct settings *settings, const struct source_configs *sour
         app->users.token_path = settings->hyprxa_token_path;
         app->admin.server = app->server;
         app->admin.storage = app->storage;
+        app->admin.logs = app->logs;
         app->admin.events = app->events;
         app->admin.timeseries = app->timeseries;
         app->admin.started_us = time_now_us();
@@ -375,6 +398,7 @@ bool app_stop(struct app *app)
         http_server_stop(app->server, HTTP_STOP_MS);
     timeseries_stop(app->timeseries);
     events_stop(app->events);
+    logs_stop(app->logs);
     if (app->storage)
         storage_stop(app->storage);
     if (app->broker)
@@ -383,6 +407,7 @@ bool app_stop(struct app *app)
         return false; /* a thread of a plugin may still use anything: free nothing */
     timeseries_free(app->timeseries);
     events_free(app->events);
+    logs_free(app->logs);
     unitops_free(app->unitops);
     topics_free(app->topics);
     http_server_free(app->server);

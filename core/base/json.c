@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include "base/json_scan.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <json-c/json.h>
@@ -52,17 +53,40 @@ static int write_escape(struct buf *b, unsigned char c)
     return buf_append(b, text, 2);
 }
 
-int json_write_string(struct buf *b, const char *text, size_t len)
+static void write_escaped(struct buf *b, const char *text, size_t len)
 {
-    buf_append_char(b, '"');
     for (;;) {
         size_t n = plain_run(text, len);
         buf_append(b, text, n);
         if (n == len)
-            break;
+            return;
         write_escape(b, (unsigned char)text[n]);
         text += n + 1;
         len -= n + 1;
+    }
+}
+
+int json_write_string(struct buf *b, const char *text, size_t len)
+{
+    buf_append_char(b, '"');
+    write_escaped(b, text, len);
+    return buf_append_char(b, '"');
+}
+
+int json_write_text(struct buf *b, const char *text, size_t len)
+{
+    buf_append_char(b, '"');
+    while (len > 0) {
+        size_t n = 0, more = 1;
+        while (n < len && (more = utf8_first(text + n, len - n)) > 0)
+            n += more;
+        write_escaped(b, text, n);
+        if (n < len) {
+            buf_append_lit(b, "\xEF\xBF\xBD");
+            n++;
+        }
+        text += n;
+        len -= n;
     }
     return buf_append_char(b, '"');
 }

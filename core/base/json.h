@@ -19,6 +19,8 @@ struct json_object;
 /* `text` as a JSON string with quotes; non-ASCII stays as it is, control characters are escaped as
  * \b \t \n \f \r or \u00xx. */
 int json_write_string(struct buf *b, const char *text, size_t len);
+/* The same of any bytes: what is not UTF-8 comes out as U+FFFD, a byte each. */
+int json_write_text(struct buf *b, const char *text, size_t len);
 /* Shortest decimal text that reads back as the same double, in the notation of contract section 5
  * (`2.0`, `1e16`, `1e-7`); NaN and infinities are `null`. */
 int json_write_double(struct buf *b, double value);

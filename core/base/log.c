@@ -3,14 +3,21 @@
 #include "base/buf.h"
 #include "base/time.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 4096, REQUEST_TEXT_MAX = 128 };
+enum { LINE_MAX_BYTES = 4096, REQUEST_TEXT_MAX = 128, THREAD_NAME_MAX = 16 };
 
 static atomic_int minimum = LOG_LEVEL_INFO;
+static atomic_int sink_minimum = LOG_LEVEL_CRITICAL + 1; /* no sink */
+static _Atomic(log_sink_fn *) sink;
+static void *sink_ctx; /* written before `sink` is set */
+static atomic_uint in_sink;
+static _Thread_local bool sink_muted;
 static atomic_ullong counts[LOG_LEVEL_CRITICAL + 1];
 static _Thread_local char request_id[REQUEST_TEXT_MAX], request_user[REQUEST_TEXT_MAX],
     request_address[REQUEST_TEXT_MAX];
@@ -40,7 +47,8 @@ const char *log_level_name(enum log_level level)
 
 bool log_enabled(enum log_level level)
 {
-    return (int)level >= atomic_load_explicit(&minimum, memory_order_relaxed);
+    return (int)level >= atomic_load_explicit(&minimum, memory_order_relaxed) ||
+           (int)level >= atomic_load_explicit(&sink_minimum, memory_order_relaxed);
 }
 
 unsigned long long log_count(enum log_level level)
@@ -98,18 +106,11 @@ static void put_member(struct line *l, const char *name, const char *value)
     put(l, "\"");
 }
 
-void log_write(enum log_level level, const char *logger, const char *format, ...)
+static void write_line(enum log_level level, const char *logger, const char *message,
+                       int64_t time_us)
 {
-    atomic_fetch_add_explicit(&counts[level], 1, memory_order_relaxed);
-    if (!log_enabled(level))
-        return;
-    char message[LINE_MAX_BYTES / 2], now[TIME_ISO_SIZE];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
-    va_end(args);
-    time_format_iso(time_now_us(), now);
-
+    char now[TIME_ISO_SIZE];
+    time_format_iso(time_us, now);
     struct line l = {.len = 0};
     put(&l, "{\"timestamp\":\"");
     put(&l, now);
@@ -124,4 +125,66 @@ void log_write(enum log_level level, const char *logger, const char *format, ...
     l.data[l.len++] = '\n';
     ssize_t written = write(STDERR_FILENO, l.data, l.len);
     (void)written; /* there is nowhere left to report to */
+}
+
+/* --- the sink --- */
+
+void log_set_sink(log_sink_fn *fn, void *ctx, enum log_level level)
+{
+    atomic_store(&sink_minimum, LOG_LEVEL_CRITICAL + 1);
+    atomic_store(&sink, NULL);
+    while (atomic_load(&in_sink) > 0)
+        sched_yield(); /* it blocks nobody, so this is short */
+    sink_ctx = ctx;
+    atomic_store(&sink, fn);
+    if (fn)
+        atomic_store(&sink_minimum, (int)level);
+}
+
+void log_mute_sink(bool muted)
+{
+    sink_muted = muted;
+}
+
+static void give_to_sink(struct log_record *record)
+{
+    char thread_name[THREAD_NAME_MAX] = "";
+    atomic_fetch_add(&in_sink, 1);
+    log_sink_fn *fn = atomic_load(&sink);
+    if (fn) {
+        pthread_getname_np(pthread_self(), thread_name, sizeof thread_name);
+        record->thread_name = thread_name;
+        record->thread_id = (int)gettid();
+        record->process_id = (int)getpid();
+        record->request_id = request_id;
+        record->user = request_user;
+        record->address = request_address;
+        sink_muted = true;
+        fn(sink_ctx, record);
+        sink_muted = false;
+    }
+    atomic_fetch_sub(&in_sink, 1);
+}
+
+void log_write_from(const struct log_place *place, enum log_level level, const char *logger,
+                    const struct error *error, const char *format, ...)
+{
+    atomic_fetch_add_explicit(&counts[level], 1, memory_order_relaxed);
+    if (!log_enabled(level))
+        return;
+    char message[LINE_MAX_BYTES / 2];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    struct log_record record = {.time_us = time_now_us(),
+                                .level = level,
+                                .logger = logger,
+                                .message = message,
+                                .place = *place,
+                                .error = error};
+    if ((int)level >= atomic_load_explicit(&minimum, memory_order_relaxed))
+        write_line(level, logger, message, record.time_us);
+    if (!sink_muted && (int)level >= atomic_load_explicit(&sink_minimum, memory_order_relaxed))
+        give_to_sink(&record);
 }

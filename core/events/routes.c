@@ -73,7 +73,7 @@ static void answer_append(struct http_request *r, struct events *e, int rc, stru
         return;
     default:
         atomic_fetch_add(&e->refused_error, 1);
-        log_error(logger, "an event was not stored: %s", err->message);
+        log_cause(LOG_LEVEL_ERROR, logger, err, "an event was not stored: %s", err->message);
         http_respond_error(r, err);
     }
 }

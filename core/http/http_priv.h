@@ -243,7 +243,6 @@ int url_split_path(struct arena *a, const char *path, const char *ret_segments[U
 /* "a=1&b=" -> pairs, empty values left out.  ERR_INVALID, ERR_LIMIT, ERR_NOMEM. */
 int url_split_pairs(struct arena *a, const char *text, size_t len, struct http_pair **ret,
                     size_t *ret_n, struct error *err);
-bool url_is_utf8(const char *text, size_t len);
 
 /* request.c: the whole of a request, from civetweb's begin_request callback; returns the status. */
 int http_dispatch(struct http_server *server, struct http_worker *w, struct mg_connection *conn);

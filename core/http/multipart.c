@@ -1,5 +1,6 @@
 #include "http/multipart.h"
 
+#include "base/utf8.h"
 #include "http/http_priv.h"
 
 #include <string.h>
@@ -166,7 +167,7 @@ static void unescape(struct part *part)
 
 static bool is_text(const char *text, size_t len)
 {
-    return !memchr(text, '\0', len) && url_is_utf8(text, len);
+    return !memchr(text, '\0', len) && utf8_is_valid(text, len);
 }
 
 /* Up to the next delimiter; *ret is NULL for what is left out. */

@@ -76,35 +76,13 @@ bool http_respond_if_invalid(struct http_request *r)
 
 /* --- a body that is no JSON --- */
 
-/* `text` as a JSON string, with U+FFFD for what is not UTF-8. */
 static void append_document(struct buf *b, const char *text, size_t len)
 {
     if (len > DOC_MAX)
         len = DOC_MAX;
     while (len > 0 && len == DOC_MAX && ((unsigned char)text[len - 1] & 0xC0) == 0x80)
         len--;
-    if (url_is_utf8(text, len)) {
-        json_write_string(b, text, len);
-        return;
-    }
-    struct buf clean = BUF_INIT((size_t)DOC_MAX * 3);
-    for (size_t i = 0; i < len;) {
-        size_t n = 1;
-        while (n <= 4 && i + n <= len && !url_is_utf8(text + i, n))
-            n++;
-        if (n > 4 || i + n > len) {
-            buf_append_lit(&clean, "\xEF\xBF\xBD");
-            i++;
-        } else {
-            buf_append(&clean, text + i, n);
-            i += n;
-        }
-    }
-    if (clean.failed)
-        b->failed = true;
-    else
-        json_write_string(b, clean.data, clean.len);
-    buf_release(&clean);
+    json_write_text(b, text, len);
 }
 
 void params_respond_json_error(struct http_request *r, const struct json_scan_error *error)

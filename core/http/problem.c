@@ -32,8 +32,8 @@ void http_respond_error(struct http_request *r, const struct error *err)
     }
     if (problem->is_ours) {
         r->logged = true;
-        log_error("hyprxa.http", "%s %s: %s: %s", r->info->request_method, r->info->local_uri_raw,
-                  error_code_name(err->code), err->message);
+        log_cause(LOG_LEVEL_ERROR, "hyprxa.http", err, "%s %s: %s: %s", r->info->request_method,
+                  r->info->local_uri_raw, error_code_name(err->code), err->message);
     }
     if (problem->retry_after)
         http_add_header(r, "Retry-After", problem->retry_after);

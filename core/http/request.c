@@ -197,7 +197,8 @@ static bool authenticate(struct http_request *r)
                                      &r->user, &err);
     if (code) {
         r->logged = true;
-        log_error("hyprxa.http", "authentication failed to work: %s", err.message);
+        log_cause(LOG_LEVEL_ERROR, "hyprxa.http", &err, "authentication failed to work: %s",
+                  err.message);
         struct error answer = ERROR_INIT;
         error_set(&answer, ERR_REFUSED, "The request cannot be completed. %s", err.message);
         http_respond_error(r, &answer);

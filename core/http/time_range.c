@@ -52,14 +52,12 @@ static bool check_zone(struct http_request *r, const char *name)
     return rc == 0;
 }
 
-bool http_query_time_range(struct http_request *r, struct http_time_range *ret)
+bool http_query_time_bounds(struct http_request *r, struct http_time_range *ret)
 {
     static const char *const start_names[] = {"startTime", "start_time", NULL};
     static const char *const end_names[] = {"endTime", "end_time", NULL};
     const char *zone = http_query(r, "timezone");
     int64_t now_us = time_now_us();
-    ret->start_us = now_us - DEFAULT_RANGE_S * TIME_US_PER_SECOND;
-    ret->end_us = now_us;
     if (!check_zone(r, zone) || !read_time(r, start_names, zone, now_us, &ret->start_us) ||
         !read_time(r, end_names, zone, now_us, &ret->end_us))
         return false;
@@ -68,4 +66,11 @@ bool http_query_time_range(struct http_request *r, struct http_time_range *ret)
         return false;
     }
     return true;
+}
+
+bool http_query_time_range(struct http_request *r, struct http_time_range *ret)
+{
+    ret->end_us = time_now_us();
+    ret->start_us = ret->end_us - DEFAULT_RANGE_S * TIME_US_PER_SECOND;
+    return http_query_time_bounds(r, ret);
 }

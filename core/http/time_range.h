@@ -19,5 +19,7 @@ extern const struct http_param http_time_params[];
 /* Defaults: an hour ago, and now.  False: a time or zone could not be read, or the start is after
  * the end; the 422 was sent.  [worker] */
 bool http_query_time_range(struct http_request *r, struct http_time_range *ret);
+/* The same with the defaults that *ret comes with. */
+bool http_query_time_bounds(struct http_request *r, struct http_time_range *ret);
 
 #endif

@@ -1,5 +1,7 @@
 #include "http/http_priv.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
 static int hex_digit(char c)
@@ -8,28 +10,6 @@ static int hex_digit(char c)
         return c - '0';
     c |= 0x20;
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-bool url_is_utf8(const char *text, size_t len)
-{
-    const unsigned char *p = (const unsigned char *)text, *end = p + len;
-    while (p < end) {
-        unsigned char c = *p++;
-        if (c < 0x80)
-            continue;
-        size_t more = c >= 0xF0 ? 3 : c >= 0xE0 ? 2 : 1;
-        if (c < 0xC2 || c > 0xF4 || (size_t)(end - p) < more)
-            return false;
-        /* Overlong forms, surrogates and what lies past U+10FFFF show in the second byte. */
-        if ((c == 0xE0 && p[0] < 0xA0) || (c == 0xED && p[0] > 0x9F) ||
-            (c == 0xF0 && p[0] < 0x90) || (c == 0xF4 && p[0] > 0x8F))
-            return false;
-        for (size_t i = 0; i < more; i++) {
-            if ((*p++ & 0xC0) != 0x80)
-                return false;
-        }
-    }
-    return true;
 }
 
 /* Decode text[0..len) into the arena. */
@@ -59,7 +39,7 @@ static int decode(struct arena *a, const char *text, size_t len, bool plus_is_sp
         out[n++] = c;
     }
     out[n] = '\0';
-    if (!ascii && !url_is_utf8(out, n))
+    if (!ascii && !utf8_is_valid(out, n))
         return error_set(err, ERR_INVALID, "The URL is not valid UTF-8.");
     *ret = out;
     *ret_len = n;

@@ -160,7 +160,8 @@ static bool flush_once(struct series_store *ss)
     if (!rc)
         rc = series_commit(ss, &err);
     if (rc && !failing)
-        log_error("hyprxa.storage", "samples cannot be saved, trying again: %s", err.message);
+        log_cause(LOG_LEVEL_ERROR, "hyprxa.storage", &err,
+                  "samples cannot be saved, trying again: %s", err.message);
     else if (!rc && failing)
         log_info("hyprxa.storage", "samples are saved again");
     pthread_mutex_lock(&ss->queue_lock);

@@ -113,15 +113,23 @@ static int begin_epoch(struct sqlite_storage *sq, uint64_t origin, struct error 
     return result;
 }
 
-static int open_series(struct sqlite_storage *sq, const struct storage_options *options,
+/* A file beside hyprxa.db. */
+static int path_beside(const struct sqlite_storage *sq, const char *name, struct buf *path,
                        struct error *err)
 {
     const char *slash = strrchr(sq->path, '/');
-    AUTO(buf) path = BUF_INIT(4096);
     if (slash)
-        buf_append(&path, sq->path, (size_t)(slash - sq->path) + 1);
-    if (buf_append_str(&path, "series.db"))
-        return error_set(err, ERR_INVALID, "the path is too long");
+        buf_append(path, sq->path, (size_t)(slash - sq->path) + 1);
+    return buf_append_str(path, name) ? error_set(err, ERR_INVALID, "the path is too long") : 0;
+}
+
+static int open_series(struct sqlite_storage *sq, const struct storage_options *options,
+                       struct error *err)
+{
+    AUTO(buf) path = BUF_INIT(4096);
+    int result = path_beside(sq, "series.db", &path, err);
+    if (result)
+        return result;
     struct series_store_options series = {
         .path = path.data,
         .flush_interval_us = options->flush_interval_us ? options->flush_interval_us : 500000,
@@ -129,6 +137,15 @@ static int open_series(struct sqlite_storage *sq, const struct storage_options *
         .expire_after_us = options->expire_after_us,
     };
     return series_store_open(&series, &sq->series, err);
+}
+
+static int open_logs(struct sqlite_storage *sq, const struct storage_options *options,
+                     struct error *err)
+{
+    AUTO(buf) path = BUF_INIT(4096);
+    int result = path_beside(sq, "logs.db", &path, err);
+    return result ? result
+                  : log_store_new(path.data, options->logs_expire_after_us, &sq->logs, err);
 }
 
 static void sqlite_stop(struct storage *st)
@@ -143,6 +160,7 @@ static void sqlite_close(struct storage *st)
 {
     struct sqlite_storage *sq = sqlite_of(st);
     series_store_close(sq->series);
+    log_store_free(sq->logs);
     readers_release(&sq->readers);
     writer_release(sq);
     event_writer_release(sq);
@@ -187,6 +205,8 @@ static int sqlite_open(const struct storage_options *options, struct storage **r
         result = open_database(sq, options, err);
     if (!result)
         result = open_series(sq, options, err);
+    if (!result)
+        result = open_logs(sq, options, err);
     if (!result)
         result = writer_start(sq, options, err);
     if (result) {
@@ -239,7 +259,7 @@ static void sqlite_get_stats(struct storage *st, struct storage_stats *ret)
     ret->events_failed = atomic_load_explicit(&sq->writer.events_failed, memory_order_relaxed);
     ret->event_commits = atomic_load_explicit(&sq->writer.commits, memory_order_relaxed);
     ret->events_queued = atomic_load_explicit(&sq->writer.queued, memory_order_relaxed);
-    ret->bytes_on_disk = db_bytes_on_disk(sq->path);
+    ret->bytes_on_disk = db_bytes_on_disk(sq->path) + log_store_bytes(sq->logs);
     series_store_stats(sq->series, ret);
 }
 
@@ -275,6 +295,26 @@ static int sqlite_state_get(struct storage *st, const char *source, const char *
     return series_store_state_get(sqlite_of(st)->series, source, key, out, err);
 }
 
+/* --- logs: passed on --- */
+
+static int sqlite_logs_append(struct storage *st, const struct storage_log *logs, size_t n,
+                              struct error *err)
+{
+    return log_store_append(sqlite_of(st)->logs, logs, n, err);
+}
+
+static int sqlite_logs_purge(struct storage *st, int64_t now_us, size_t *ret_n, struct error *err)
+{
+    return log_store_purge(sqlite_of(st)->logs, now_us, ret_n, err);
+}
+
+static int sqlite_logs_range(struct storage *st, int64_t start_us, int64_t end_us,
+                             struct json_object *filter, struct storage_log_cursor **ret,
+                             struct error *err)
+{
+    return log_store_range(sqlite_of(st)->logs, start_us, end_us, filter, ret, err);
+}
+
 const struct storage_ops storage_sqlite_ops = {
     .name = "sqlite",
     .scheme = "sqlite:",
@@ -302,6 +342,11 @@ const struct storage_ops storage_sqlite_ops = {
     .samples_cursor_close = series_store_cursor_close,
     .samples_last_time = sqlite_samples_last_time,
     .state_get = sqlite_state_get,
+    .logs_append = sqlite_logs_append,
+    .logs_purge = sqlite_logs_purge,
+    .logs_range = sqlite_logs_range,
+    .logs_next = log_store_next,
+    .logs_cursor_close = log_store_cursor_close,
     .get_stats = sqlite_get_stats,
     .ping = sqlite_ping,
 };

@@ -6,6 +6,7 @@
 #ifndef HYPRXA_STORAGE_SQLITE_PRIV_H
 #define HYPRXA_STORAGE_SQLITE_PRIV_H
 
+#include "storage/log_store.h"
 #include "storage/sqlite_db.h"
 #include "storage/storage_priv.h"
 
@@ -177,6 +178,7 @@ struct sqlite_storage {
     char *path; /* of hyprxa.db */
     int lock_fd;
     struct series_store *series;
+    struct log_store *logs;
 
     sqlite3 *db; /* used by the holder of the writer's role */
     struct writer writer;

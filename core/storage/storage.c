@@ -175,6 +175,38 @@ int storage_state_get(struct storage *st, const char *source, const char *key, s
     return st->ops->state_get(st, source, key, out, err);
 }
 
+int storage_logs_append(struct storage *st, const struct storage_log *logs, size_t n,
+                        struct error *err)
+{
+    return st->ops->logs_append(st, logs, n, err);
+}
+
+int storage_logs_purge(struct storage *st, int64_t now_us, size_t *ret_n, struct error *err)
+{
+    return st->ops->logs_purge(st, now_us, ret_n, err);
+}
+
+int storage_logs_range(struct storage *st, int64_t start_us, int64_t end_us,
+                       struct json_object *filter, struct storage_log_cursor **ret,
+                       struct error *err)
+{
+    int result = st->ops->logs_range(st, start_us, end_us, filter, ret, err);
+    if (!result)
+        (*ret)->ops = st->ops;
+    return result;
+}
+
+int storage_logs_next(struct storage_log_cursor *cursor, struct storage_log *ret, struct error *err)
+{
+    return cursor->ops->logs_next(cursor, ret, err);
+}
+
+void storage_logs_cursor_close(struct storage_log_cursor *cursor)
+{
+    if (cursor)
+        cursor->ops->logs_cursor_close(cursor);
+}
+
 void storage_get_stats(struct storage *st, struct storage_stats *ret)
 {
     *ret = (struct storage_stats){0};

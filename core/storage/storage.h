@@ -1,4 +1,4 @@
-/* Storage: documents, events, samples and plugin state, durable when a call returns 0.
+/* Storage: documents, events, samples, logs and plugin state, durable when a call returns 0.
  *
  * One interface, two back ends (sqlite, mongodb), opened by URI.  A `struct storage` is shared by all
  * threads.  Writers group what arrives together into one transaction and one fsync; readers use
@@ -29,6 +29,7 @@ struct storage_options {
     size_t max_queued_events;  /* storage_event_append() waits beyond this; default 10,000 */
     size_t max_queued_samples; /* storage_samples_append() waits beyond this; default 1,000,000 */
     int64_t expire_after_us;   /* samples and events older than this are dropped; 0: never */
+    int64_t logs_expire_after_us; /* the same of logs */
 };
 
 /* --- life cycle [control] --- */
@@ -42,7 +43,7 @@ void storage_on_event_commit(struct storage *st, storage_committed_fn *fn, void 
 void storage_stop(struct storage *st); /* flush everything, join the writers; idempotent */
 void storage_close(struct storage *st);
 
-/* --- documents: topics and unitops (and later users, logs) --- */
+/* --- documents: topics and unitops (and later users) --- */
 enum storage_collection { STORAGE_TOPICS, STORAGE_UNITOPS };
 
 /* Insert or replace the document `key`.  `document` is an object; member `modified_at` is int64
@@ -158,6 +159,31 @@ bool storage_samples_incomplete(const struct storage_sample_cursor *cursor);
 /* Time of the newest stored sample; ERR_NOT_FOUND when there is none. */
 int storage_samples_last_time(struct storage *st, struct series *series, int64_t *ret_us,
                               struct error *err);
+
+/* --- logs: documents of contract 8.1 as compact JSON texts, kept in a place of their own --- */
+struct storage_log {
+    int64_t time_us; /* of its `timestamp` */
+    const char *document;
+    size_t len;
+};
+/* Append all or none; safe from then on from a crash of this process.  The documents come back as
+ * they are; what a back end adds (a date for a TTL index) is its own.  One thread at a time, also
+ * with the next. */
+int storage_logs_append(struct storage *st, const struct storage_log *logs, size_t n,
+                        struct error *err);
+/* Delete a few thousand of those that have expired: 1 more may be left, 0 done (at once where the
+ * back end does it by itself), negative. */
+int storage_logs_purge(struct storage *st, int64_t now_us, size_t *ret_n, struct error *err);
+/* Logs with start <= time <= end that match `filter` (NULL: all; as for
+ * documents), by time, then order of arrival.  ERR_INVALID, ERR_UNSUPPORTED: of the filter. */
+struct storage_log_cursor;
+int storage_logs_range(struct storage *st, int64_t start_us, int64_t end_us,
+                       struct json_object *filter, struct storage_log_cursor **ret,
+                       struct error *err);
+/* 1: a log, borrowed until the next call on the cursor; 0: the end; negative. */
+int storage_logs_next(struct storage_log_cursor *cursor, struct storage_log *ret,
+                      struct error *err);
+void storage_logs_cursor_close(struct storage_log_cursor *cursor);
 
 /* --- plugin state --- */
 int storage_state_get(struct storage *st, const char *source, const char *key, struct buf *out,

@@ -56,6 +56,15 @@ struct storage_ops {
     int (*state_get)(struct storage *st, const char *source, const char *key, struct buf *out,
                      struct error *err);
 
+    int (*logs_append)(struct storage *st, const struct storage_log *logs, size_t n,
+                       struct error *err);
+    int (*logs_purge)(struct storage *st, int64_t now_us, size_t *ret_n, struct error *err);
+    int (*logs_range)(struct storage *st, int64_t start_us, int64_t end_us,
+                      struct json_object *filter, struct storage_log_cursor **ret,
+                      struct error *err);
+    int (*logs_next)(struct storage_log_cursor *cursor, struct storage_log *ret, struct error *err);
+    void (*logs_cursor_close)(struct storage_log_cursor *cursor);
+
     void (*get_stats)(struct storage *st, struct storage_stats *ret); /* `ret` comes zeroed */
     int (*ping)(struct storage *st, struct error *err);
 };
@@ -73,6 +82,9 @@ struct storage_sample_cursor {
     const struct storage_ops *ops;
     size_t window_bytes; /* asked for; 0: the back end's choice */
     bool incomplete;     /* the back end left damaged data out */
+};
+struct storage_log_cursor {
+    const struct storage_ops *ops;
 };
 
 extern const struct storage_ops storage_sqlite_ops;

@@ -336,7 +336,8 @@ void *manager_data_run(void *manager)
             send_notice(m, &item, item.news == INTEGRATION_STALE);
             break;
         case INTEGRATION_FAILED:
-            log_error(logger, "source '%s': %s", m->source->name, item.why.message);
+            log_cause(LOG_LEVEL_ERROR, logger, &item.why, "source '%s': %s", m->source->name,
+                      item.why.message);
             break;
         }
         integration_item_release(&item);

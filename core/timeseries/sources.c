@@ -332,7 +332,8 @@ static void start_recording(struct source *s)
     if (!s->record_all && !s->n_recorded)
         return;
     if (source_manager(s, &m, &err))
-        log_error(logger, "source '%s' could not be started: %s", s->name, err.message);
+        log_cause(LOG_LEVEL_ERROR, logger, &err, "source '%s' could not be started: %s", s->name,
+                  err.message);
     manager_unref(m);
 }
 

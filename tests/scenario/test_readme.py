@@ -42,6 +42,17 @@ class Readme(unittest.TestCase):
         self.assertIn("timestamp,", data)
         self.assertEqual(events.count('"routing_key":"north.tank1"'), 2, events)
 
+    def test_logs(self):
+        (block,) = blocks("logs")
+        with Server() as server:
+            server.start()
+            block = block.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+            block = re.sub(r"(curl -sN.*)", r"(\1 || [ $? = 28 ])", block)
+            done = run(block)
+            self.assertEqual(done.returncode, 0, (done.stdout, done.stderr))
+            (warning,) = done.stdout.splitlines()
+            self.assertIn("debug authentication", json.loads(warning)["log"]["original"])
+
     def test_check(self):
         (block,) = blocks("check")
         block = block.replace("build/bin/hyprxad", str(PROGRAM))
