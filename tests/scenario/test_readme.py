@@ -9,9 +9,9 @@ import unittest
 from lib.server import BUILD, PLUGINS, PROGRAM, ROOT, Server
 
 
-def blocks(name, document="README.md"):
+def blocks(name, document="README.md", language="sh"):
     text = (ROOT / document).read_text()
-    return re.findall(rf"<!-- test: {name} -->\n```sh\n(.*?)```", text, re.S)
+    return re.findall(rf"<!-- test: {name} -->\n```{language}\n(.*?)```", text, re.S)
 
 
 def run(script, **replace):
@@ -34,6 +34,13 @@ class Readme(unittest.TestCase):
                 done = run(block)
                 self.assertEqual(done.returncode, 0, (block, done.stdout, done.stderr))
                 out.append(done.stdout)
+            # The line for a browser's console: what it opens is there.
+            (line,) = blocks("websocket", language="js")
+            path = re.search(r'"ws://127.0.0.1:8000(/[^"]*)"', line).group(1)
+            with server.websocket(path) as ws:
+                server.post("/events/publish", {"topic": "alarms", "routing_key": "north.tank2",
+                                                "payload": {"level": 4}})
+                self.assertEqual(ws.next()["routing_key"], "north.tank2")
         whoami, unitop, data, events = out
         self.assertEqual(json.loads(whoami)["username"], "admin")
         self.assertEqual(json.loads(unitop), {"status": "OK"})

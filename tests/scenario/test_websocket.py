@@ -24,11 +24,17 @@ def close(code, reason=b""):
 
 class Sockets(unittest.TestCase):
     env = {}
+    settings = None
 
     def setUp(self):
         self.server = Server({"host.yaml": HOST},
-                             {"HYPRXA_MAX_WEBSOCKET_MESSAGE": f"{MESSAGE_MAX}B", **self.env}).start()
+                             {"HYPRXA_MAX_WEBSOCKET_MESSAGE": f"{MESSAGE_MAX}B", **self.env})
         self.addCleanup(self.server.__exit__, None, None, None)
+        if self.settings:
+            path = self.server.folder / "hyprxa.yaml"
+            path.write_text(self.settings)
+            self.server.flags += ["--config", path]
+        self.server.start()
         self.server.post("/topics/save", {"topic": "t", "jschema": {}})
 
     def publish(self, n, key=None, **payload):
@@ -130,7 +136,51 @@ class Limited(Sockets):
         until(again, "the first one's place")
 
 
+class Nobody(Sockets):
+    settings = "auth: { debug: { require_token: true } }"
+
+    def test_nobody_is_401(self):
+        reply = self.server.websocket("/events/t/ws").refused
+        self.assertEqual((reply.status, reply.json()), (401, {"detail": "Not Authenticated."}))
+        # Whether the request is a handshake is nobody's business before.
+        self.assertEqual(self.server.get("/events/t/ws").status, 401)
+
+
+class Stranger(Sockets):
+    settings = "auth: { debug: { user: { scopes: [WRITE] } } }"
+
+    def test_user_without_the_scope_is_403(self):
+        reply = self.server.websocket("/events/t/ws").refused
+        self.assertEqual(reply.status, 403, reply)
+
+
+class Silence(Sockets):
+    env = {"HYPRXA_HEARTBEAT": "2"}
+
+    def test_silent_client_is_cut_and_one_that_answers_pings_is_not(self):
+        silent, lively = self.socket(), self.socket()
+        self.assertEqual(silent.frame(), (PING, b""))
+        pings = 0
+        while self.metric("hyprxa_websocket_silent_total") == 0:
+            self.assertEqual(lively.frame(), (PING, b""))
+            lively.send(PONG)
+            pings += 1
+        self.assertTrue(silent.ended())
+        self.assertGreater(pings, 1)
+        self.publish(1)
+        self.assertEqual(lively.next()["payload"]["n"], 1)
+
+
 class Messages(Sockets):
+    def test_what_is_stored_can_be_replayed_first(self):
+        for i in range(5):
+            self.publish(i)
+        with self.server.websocket("/events/t/ws?since=-1h") as ws:
+            self.publish(5)
+            self.assertEqual([ws.next()["payload"]["n"] for _ in range(6)], list(range(6)))
+            ws.send(PING, b"after")
+            self.assertEqual(ws.frame(), (PONG, b"after"))
+
     def test_events_are_the_same_json_as_by_sse_and_keys_bind_alike(self):
         with self.server.stream("/events/t/stream?routingKey=a.$") as stream, \
                 self.server.websocket("/events/t/ws?routingKey=a.$") as ws:

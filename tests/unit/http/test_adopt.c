@@ -49,6 +49,7 @@ static void on_plain(struct http_request *r, void *ctx)
 
 static const struct http_route routes[] = {
     {.method = "GET", .path = "/stream", .handler = on_stream},
+    {.method = "GET", .path = "/ws", .handler = on_stream, .media = HTTP_WEBSOCKET},
     {.method = "GET", .path = "/plain", .handler = on_plain},
 };
 
@@ -414,6 +415,23 @@ Test(adopt, without_adoption_streams_park_half_of_the_workers)
     }
     await(stats().parked, 0);
     cr_assert_eq(atomic_load(&ended), 1 + PARKED);
+    stop();
+}
+
+Test(adopt, without_adoption_websockets_are_refused)
+{
+    start("127.0.0.1:0");
+    atomic_store(&server->streamer->adopts, false);
+    int fd = ask("GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    const char *head = read_until(fd, "\r\n\r\n");
+    cr_assert(strstr(head, "HTTP/1.1 503 ") && strstr(head, "Retry-After: 5"), "%s", head);
+    await(atomic_load(&ended), 1);
+    cr_assert_eq(stats().websockets, 0);
+    cr_assert_eq(stats().parked, 0);
+    expect_plain_answer();
+    close(fd);
     stop();
 }
 
