@@ -4,7 +4,7 @@ import unittest
 
 from lib import client
 from lib.client import WebSocket, websocket_frame
-from lib.server import PATIENCE, Server, until
+from lib.server import PATIENCE, serve, until
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 MESSAGE_MAX = 1000
@@ -27,14 +27,8 @@ class Sockets(unittest.TestCase):
     settings = None
 
     def setUp(self):
-        self.server = Server({"host.yaml": HOST},
-                             {"HYPRXA_MAX_WEBSOCKET_MESSAGE": f"{MESSAGE_MAX}B", **self.env})
-        self.addCleanup(self.server.__exit__, None, None, None)
-        if self.settings:
-            path = self.server.folder / "hyprxa.yaml"
-            path.write_text(self.settings)
-            self.server.flags += ["--config", path]
-        self.server.start()
+        env = {"HYPRXA_MAX_WEBSOCKET_MESSAGE": f"{MESSAGE_MAX}B", **self.env}
+        self.server = serve(self, env, {"host.yaml": HOST}, self.settings)
         self.server.post("/topics/save", {"topic": "t", "jschema": {}})
 
     def publish(self, n, key=None, **payload):

@@ -2,11 +2,13 @@
 #ifndef TESTS_UNIT_HTTP_FIXTURE_H
 #define TESTS_UNIT_HTTP_FIXTURE_H
 
+#include "base/time.h"
 #include "http/http.h"
 
 #include <criterion/criterion.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <unistd.h>
 
 /* Start with `options` (NULL: 8 workers), listening on a free port of 127.0.0.1. */
 struct http_server *fixture_start(const struct http_options *options);
@@ -58,6 +60,21 @@ void client_post(const struct http_server *server, const char *path, const char 
     do {                                                                               \
         cr_expect_eq((a)->status, (expected_status), "%d %s", (a)->status, (a)->body); \
         cr_expect_str_eq((a)->body, (expected_body));                                  \
+    } while (0)
+
+/* --- for all --- */
+
+enum { WAIT_MS = 20000 }; /* deadlines are for hangs */
+
+/* Wait until the figure is `value`. */
+#define await(figure, value)                                                           \
+    do {                                                                               \
+        int64_t deadline_ = time_monotonic_ms() + WAIT_MS;                             \
+        while ((figure) != (value)) {                                                  \
+            cr_assert_lt(time_monotonic_ms(), deadline_, #figure " is %lld, not %lld", \
+                         (long long)(figure), (long long)(value));                     \
+            usleep(1000);                                                              \
+        }                                                                              \
     } while (0)
 
 #endif

@@ -3,9 +3,9 @@
 #include "http/http_priv.h"
 #include "http/sse.h"
 #include "http/streamer_priv.h"
+#include "http_fixture.h"
 
 #include <arpa/inet.h>
-#include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 
 TestSuite(adopt, .timeout = 120);
 
-enum { WORKERS = 8, WAIT_MS = 20000, CLIENT_FDS = 8000 };
+enum { WORKERS = 8, CLIENT_FDS = 8000 };
 
 /* --- a server with one stream and one plain route --- */
 
@@ -98,16 +98,6 @@ static size_t open_descriptors(void)
     closedir(folder);
     return n;
 }
-
-#define await(figure, value)                                                           \
-    do {                                                                               \
-        int64_t deadline_ = time_monotonic_ms() + WAIT_MS;                             \
-        while ((figure) != (value)) {                                                  \
-            cr_assert_lt(time_monotonic_ms(), deadline_, #figure " is %lld, not %lld", \
-                         (long long)(figure), (long long)(value));                     \
-            usleep(1000);                                                              \
-        }                                                                              \
-    } while (0)
 
 static struct streamer_stats stats(void)
 {

@@ -2,8 +2,8 @@
 #include "base/time.h"
 #include "http/http_priv.h"
 #include "http/streamer_priv.h"
+#include "http_fixture.h"
 
-#include <criterion/criterion.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 TestSuite(stream_websocket, .timeout = 60);
 
-enum { SLOW_HEARTBEAT = 600000, FAST_CLOCK = 5000, WAIT_MS = 20000, MESSAGE_MAX = 1000 };
+enum { SLOW_HEARTBEAT = 600000, FAST_CLOCK = 5000, MESSAGE_MAX = 1000 };
 enum { TEXT = 1, CLOSE = 8, PING = 9, PONG = 10 };
 
 static struct streamer *streamer;
@@ -51,16 +51,6 @@ static size_t streams_of(struct channel *c)
     return s.streams;
 }
 
-#define await(figure, value)                                                           \
-    do {                                                                               \
-        int64_t deadline_ = time_monotonic_ms() + WAIT_MS;                             \
-        while ((figure) != (value)) {                                                  \
-            cr_assert_lt(time_monotonic_ms(), deadline_, #figure " is %lld, not %lld", \
-                         (long long)(figure), (long long)(value));                     \
-            usleep(1000);                                                              \
-        }                                                                              \
-    } while (0)
-
 static void count_end(void *ctx)
 {
     (void)ctx;
@@ -75,7 +65,7 @@ struct frame {
     char payload[70000]; /* NUL-terminated */
 };
 
-static int client_open(int send_buffer)
+static int open_socket(int send_buffer)
 {
     int pair[2];
     struct stream *s = NULL;
@@ -162,7 +152,7 @@ static void publish(const char *text, size_t len)
 Test(stream_websocket, messages_come_as_text_frames_and_notices_do_not_come)
 {
     start(SLOW_HEARTBEAT, NULL);
-    int fd = client_open(0);
+    int fd = open_socket(0);
     publish("{\"n\":1}", 7);
     channel_notice(channel, "gap", "{\"lost\":2}", 10);
     channel_notice(channel, "stale", "{}", 2);
@@ -183,7 +173,7 @@ Test(stream_websocket, each_end_has_its_number_and_reason)
                                             STREAM_END_POLICY, STREAM_END_LOST, STREAM_END_LATER};
     start(SLOW_HEARTBEAT, NULL);
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
-        int fd = client_open(0);
+        int fd = open_socket(0);
         publish("1", 1);
         channel_end(channel, codes[i], "so it is");
         expect(fd, TEXT, "1"); /* what came before is sent before */
@@ -200,7 +190,7 @@ Test(stream_websocket, each_end_has_its_number_and_reason)
 Test(stream_websocket, stream_leaves_its_channel_before_the_client_has_answered)
 {
     start(FAST_CLOCK, NULL);
-    int fd = client_open(0);
+    int fd = open_socket(0);
     channel_end(channel, STREAM_END_STOPPING, "");
     expect_close(fd, 1001, "");
     await(atomic_load(&ended), 1);
@@ -218,7 +208,7 @@ Test(stream_websocket, stream_leaves_its_channel_before_the_client_has_answered)
 Test(stream_websocket, client_may_close_while_others_go_on)
 {
     start(SLOW_HEARTBEAT, NULL);
-    int leaver = client_open(0), stayer = client_open(0);
+    int leaver = open_socket(0), stayer = open_socket(0);
     publish("1", 1);
     expect(leaver, TEXT, "1");
     say(leaver, CLOSE, "\x03\xe9thanks", 8);
@@ -236,7 +226,7 @@ Test(stream_websocket, client_may_close_while_others_go_on)
 Test(stream_websocket, silent_client_is_asked_and_then_ended)
 {
     start(100, NULL);
-    int silent = client_open(0);
+    int silent = open_socket(0);
     int64_t before = time_monotonic_ms();
     expect(silent, PING, "");
     cr_assert_not(read_frame(silent, &frame));
@@ -249,7 +239,7 @@ Test(stream_websocket, silent_client_is_asked_and_then_ended)
 Test(stream_websocket, client_that_answers_is_kept_and_asked_again_also_while_data_flows)
 {
     start(1000, NULL);
-    int fd = client_open(0);
+    int fd = open_socket(0);
     for (int pings = 0; pings < 3;) {
         publish("1", 1);
         usleep(1000);
@@ -269,7 +259,7 @@ Test(stream_websocket, pongs_come_between_frames_that_are_sent_in_parts)
 {
     struct channel_options options = {.max_messages = 1000, .max_bytes = 64 << 20};
     start(SLOW_HEARTBEAT, &options);
-    int fd = client_open(1);
+    int fd = open_socket(1);
     static char text[60000];
     int messages = 0, pongs = 0, newest = -1;
     for (int i = 0; i < 200; i++) {
@@ -314,7 +304,7 @@ Test(stream_websocket, slow_client_skips_the_oldest_without_a_word)
 {
     struct channel_options options = {.max_messages = 10};
     start(SLOW_HEARTBEAT, &options);
-    int fd = client_open(1);
+    int fd = open_socket(1);
     overrun();
     publish("last", 4);
     uint64_t seen = 0;
@@ -333,7 +323,7 @@ Test(stream_websocket, slow_client_is_ended_with_1013_where_that_is_asked_for)
 {
     struct channel_options options = {.max_messages = 10, .disconnect_slow = true};
     start(SLOW_HEARTBEAT, &options);
-    int fd = client_open(1);
+    int fd = open_socket(1);
     overrun();
     await(stats().disconnected_slow, 1);
     do
@@ -350,7 +340,7 @@ Test(stream_websocket, close_of_a_client_that_does_not_read_is_waited_for_only_s
 {
     struct channel_options options = {.max_messages = 1000, .max_bytes = 64 << 20};
     start(FAST_CLOCK, &options);
-    int fd = client_open(1);
+    int fd = open_socket(1);
     overrun();
     say(fd, CLOSE, "\x03\xe8", 2);
     await(stats().websockets, 0);
@@ -362,7 +352,7 @@ Test(stream_websocket, close_of_a_client_that_does_not_read_is_waited_for_only_s
 Test(stream_websocket, fault_is_told_counted_and_ends_the_connection)
 {
     start(SLOW_HEARTBEAT, NULL);
-    int fd = client_open(0);
+    int fd = open_socket(0);
     cr_assert_eq(send(fd, "\x81\x01x", 3, MSG_NOSIGNAL), 3);
     expect_close(fd, 1002, "a frame without a mask");
     cr_assert_not(read_frame(fd, &frame));
@@ -378,7 +368,7 @@ Test(stream_websocket, server_stop_says_1001_also_to_those_that_never_answer)
     start(SLOW_HEARTBEAT, NULL);
     int fds[10];
     for (int i = 0; i < 10; i++)
-        fds[i] = client_open(0);
+        fds[i] = open_socket(0);
     channel_unref(channel);
     int64_t before = time_monotonic_ms();
     streamer_stop(streamer, 100); /* none answers */

@@ -4,8 +4,8 @@
 #include "http/http_priv.h"
 #include "http/sse.h"
 #include "http/streamer_priv.h"
+#include "http_fixture.h"
 
-#include <criterion/criterion.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 
 TestSuite(streamer, .timeout = 60);
 
-enum { SLOW_HEARTBEAT = 600000, WAIT_MS = 20000 };
+enum { SLOW_HEARTBEAT = 600000 };
 
 /* --- a client: reads chunks --- */
 
@@ -155,17 +155,6 @@ static void publish_number(struct channel *c, long number)
     char text[32];
     publish_text(c, text, (size_t)snprintf(text, sizeof text, "{\"n\":%ld}", number));
 }
-
-/* Wait until the figure behind `read` is `value`. */
-#define await(figure, value)                                                           \
-    do {                                                                               \
-        int64_t deadline_ = time_monotonic_ms() + WAIT_MS;                             \
-        while ((figure) != (value)) {                                                  \
-            cr_assert_lt(time_monotonic_ms(), deadline_, #figure " is %lld, not %lld", \
-                         (long long)(figure), (long long)(value));                     \
-            usleep(1000);                                                              \
-        }                                                                              \
-    } while (0)
 
 static size_t streams_of(struct channel *c)
 {
