@@ -109,7 +109,8 @@ class Defects(unittest.TestCase):
         """[D 20]"""
         self.topic("strict")
         bad = [("/events/strict/recorded", dict(routingKey="(")),
-               ("/events/strict/query", dict(routingKey="("))]
+               ("/events/strict/query", dict(routingKey="(")),
+               ("/admin/logs/recorded", dict(q="[]"))]
         for path in ("/events/strict/recorded", "/timeseries/tags/recorded"):
             bad += [(path, dict(startTime="2023-01-02", endTime="2023-01-01")),
                     (path, dict(startTime="2023-01-02", timezone="No/Where")),
