@@ -32,6 +32,14 @@ void http_respond_error(struct http_request *r, const struct error *err)
     http_respond_detail(r, 500, err->message);
 }
 
+const char *http_header(struct http_request *r, const char *name)
+{
+    for (int i = 0; i < r->info->num_headers; i++)
+        if (strcasecmp(r->info->http_headers[i].name, name) == 0)
+            return r->info->http_headers[i].value;
+    return NULL;
+}
+
 int http_send(struct http_request *r, const void *bytes, size_t len)
 {
     (void)r;
