@@ -206,6 +206,9 @@ static void serve(struct http_request *r, char *sent, size_t size, size_t head)
     }
     require(!r->answered, "who lets pass does not answer");
     /* It is one of HTTP/1.0, then, after which the connection is closed: nothing can be misread. */
+    const bool has_cr_nul = sent[head] == '\r' && sent[head + 1] == '\0';
+    if (has_cr_nul)
+        return; /* behind LF LF these look like CR LF CR LF, but begin no body and no request */
     if (r->info->num_headers == 0)
         require(r->http10 && !r->keep_alive_10, "without a header it is the last request");
     else
