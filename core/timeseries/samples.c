@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { SAMPLES_TEXT_MAX = 512 << 20 };
+enum { ANSWER_MAX = 64 << 20 };
 
 const char *timeseries_quality_name(uint32_t quality)
 {
@@ -35,6 +35,16 @@ void timeseries_write_sample(struct buf *out, const struct sample *s, bool with_
     buf_append_char(out, '{');
     write_members(out, s, with_quality);
     buf_append_char(out, '}');
+}
+
+static void respond(struct http_request *r, int rc, const struct buf *out, struct error *err)
+{
+    if (!rc && out->failed)
+        rc = error_set(err, ERR_INVALID, "The answer is too large: ask for less at a time.");
+    if (rc)
+        http_respond_error(r, err);
+    else
+        http_respond_json(r, 200, out);
 }
 
 /* --- /samples --- */
@@ -213,7 +223,7 @@ void timeseries_samples(struct http_request *r, void *ctx)
     struct error err = ERROR_INIT;
     struct selection selection;
     const char *item = http_query(r, "dataItem");
-    AUTO(buf) out = BUF_INIT(SAMPLES_TEXT_MAX);
+    AUTO(buf) out = BUF_INIT(ANSWER_MAX);
     struct answer a = {.ts = ts, .out = &out};
     if (!item)
         http_invalid_at(r, "query", "dataItem", "field required", "value_error.missing");
@@ -221,10 +231,7 @@ void timeseries_samples(struct http_request *r, void *ctx)
         return;
     if (selection_read_item(ts, r, item, &selection)) {
         a.item = &selection.items[0];
-        if (write_answer(&a, &err))
-            http_respond_error(r, &err);
-        else
-            http_respond_json(r, 200, &out);
+        respond(r, write_answer(&a, &err), &out, &err);
         selection_release(&selection);
     }
     reading_release(&a.reading);
@@ -268,7 +275,7 @@ void timeseries_last(struct http_request *r, void *ctx)
     struct timeseries *ts = ctx;
     struct error err = ERROR_INIT;
     struct selection selection;
-    AUTO(buf) out = BUF_INIT(SAMPLES_TEXT_MAX);
+    AUTO(buf) out = BUF_INIT(ANSWER_MAX);
     if (!selection_read(ts, r, &selection))
         return;
     int rc = 0;
@@ -279,9 +286,6 @@ void timeseries_last(struct http_request *r, void *ctx)
         rc = write_last(ts, &selection.items[i], &out, &err);
     }
     buf_append_lit(&out, "]}");
-    if (rc)
-        http_respond_error(r, &err);
-    else
-        http_respond_json(r, 200, &out);
+    respond(r, rc, &out, &err);
     selection_release(&selection);
 }

@@ -1,10 +1,10 @@
 """Downloads at size: bounded memory, slow and vanished readers, faults half-way, many at a time."""
 
+import contextlib
 import json
 import os
 import socket
 import sqlite3
-import time
 import unittest
 from pathlib import Path
 
@@ -28,6 +28,20 @@ def metric(server, name):
         if line.startswith(name + " "):
             return float(line.split()[1])
     raise AssertionError(f"no metric {name}")
+
+
+@contextlib.contextmanager
+def without(database, table):
+    """The table is gone meanwhile: whoever reads on finds a fault of the disk's kind."""
+    db = sqlite3.connect(database, timeout=30)
+    db.execute(f"ALTER TABLE {table} RENAME TO away")
+    db.commit()
+    try:
+        yield
+    finally:
+        db.execute(f"ALTER TABLE away RENAME TO {table}")
+        db.commit()
+        db.close()
 
 
 class Download:
@@ -153,15 +167,8 @@ class Samples(unittest.TestCase):
     def test_a_fault_half_way_leaves_out_the_final_chunk(self):
         server = self.start()
         with Download(server, self.PATH, buffer=4096) as download:
-            db = sqlite3.connect(server.data_dir / "series.db", timeout=30)
-            db.execute("ALTER TABLE chunks RENAME TO away")
-            db.commit()
-            try:
+            with without(server.data_dir / "series.db", "chunks"):
                 body, whole = download.rest()
-            finally:
-                db.execute("ALTER TABLE away RENAME TO chunks")
-                db.commit()
-                db.close()
         self.assertFalse(whole)
         self.assertGreater(body.count(b"\r\n"), 100)
         self.assertLess(body.count(b"\r\n"), ROWS)
@@ -268,15 +275,8 @@ class Events(unittest.TestCase):
     def test_a_fault_half_way_leaves_out_the_final_chunk(self):
         with Download(self.server, self.PATH, buffer=4096) as download:
             self.assertEqual(len(download.wire.chunk()), 65536)
-            db = sqlite3.connect(self.server.data_dir / "hyprxa.db", timeout=30)
-            db.execute("ALTER TABLE event_rows RENAME TO away")
-            db.commit()
-            try:
+            with without(self.server.data_dir / "hyprxa.db", "event_rows"):
                 body, whole = download.rest()
-            finally:
-                db.execute("ALTER TABLE away RENAME TO event_rows")
-                db.commit()
-                db.close()
         self.assertFalse(whole)
         self.assertLess(body.count(b"\r\n"), self.EVENTS)
 

@@ -14,11 +14,9 @@ def blocks(name, document="README.md", language="sh"):
     return re.findall(rf"<!-- test: {name} -->\n```{language}\n(.*?)```", text, re.S)
 
 
-def run(script, **replace):
-    for old, new in replace.items():
-        script = script.replace(old, new)
+def run(script, folder=ROOT):
     return subprocess.run(["bash", "-euo", "pipefail", "-c", script], capture_output=True,
-                          text=True, cwd=ROOT, timeout=60)
+                          text=True, cwd=folder, timeout=60)
 
 
 class Readme(unittest.TestCase):
@@ -27,11 +25,11 @@ class Readme(unittest.TestCase):
         with Server(conf) as server:
             server.start()
             out = []
-            for block in blocks("first-stream"):
+            for block in blocks("first-stream") + blocks("reading-back"):
                 block = block.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
                 # Streams are cut by --max-time, which curl reports as 28.
                 block = re.sub(r"(curl -sN.*?)( &)?$", r"(\1 || [ $? = 28 ])\2", block, flags=re.M)
-                done = run(block)
+                done = run(block, folder=server.folder)
                 self.assertEqual(done.returncode, 0, (block, done.stdout, done.stderr))
                 out.append(done.stdout)
             # The line for a browser's console: what it opens is there.
@@ -41,12 +39,27 @@ class Readme(unittest.TestCase):
                 server.post("/events/publish", {"topic": "alarms", "routing_key": "north.tank2",
                                                 "payload": {"level": 4}})
                 self.assertEqual(ws.next()["routing_key"], "north.tank2")
-        whoami, unitop, data, events = out
+            files = sorted(p.suffix for p in server.folder.iterdir() if p.is_file())
+            columns = (server.folder / "machine.csv").read_text().splitlines()[0].split(",")
+        whoami, unitop, data, events, back, by_hour = out
         self.assertEqual(json.loads(whoami)["username"], "admin")
         self.assertEqual(json.loads(unitop), {"status": "OK"})
         self.assertIn('data: {"subscription":', data)
         self.assertIn('"items":[{"timestamp":', data)
         self.assertIn("timestamp,", data)
+        self.assertEqual(set(columns), {"timestamp", "cpu", "cpu.quality", "memory",
+                                        "memory.quality"})
+        self.assertEqual(files.count(".csv"), 2, files)  # of samples and of events
+        replies, decoder = [], json.JSONDecoder()
+        while back:
+            reply, end = decoder.raw_decode(back)
+            replies.append(reply)
+            back = back[end:]
+        self.assertEqual([set(r) for r in replies], 3 * [{"subscription", "items"}] + [{"items"}])
+        self.assertTrue(all(r["items"] for r in replies), replies)
+        hours = [json.loads(line) for line in by_hour.splitlines()]
+        self.assertEqual(set(hours[0]), {"timestamp", "cpu", "memory"})
+        self.assertTrue(1 <= len(hours) - 1 <= 2, hours)
         self.assertEqual(events.count('"routing_key":"north.tank1"'), 2, events)
 
     def test_logs(self):

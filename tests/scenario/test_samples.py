@@ -2,11 +2,9 @@
 
 import json
 import math
+import os
 import random
-import socket
-import sqlite3
 import statistics
-import time
 import unittest
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -41,14 +39,15 @@ def line(item, at, value, quality=0):
 class Data:
     """A server that holds `samples`: {item: [(time_us, value[, quality])]}, as the unitop `u`."""
 
-    def __init__(self, samples, **server):
-        self.server = Server(**server)
+    def __init__(self, samples, source=None):
+        """`source`: more keys of the source in conf.d."""
+        self.server = Server(env={"TIMESERIES_EXPIRE_AFTER": "36500d"})  # they are of 2023
         replay = self.server.folder / "replay.txt"
         replay.write_text("".join(line(item, *s) for item, list_ in samples.items()
                                   for s in list_))
         (self.server.conf_dir / "replay.yaml").write_text(json.dumps({"sources": {"replay": {
             "plugin": str(BUILD / "tests/plugins/replay.so"), "options": {"file": str(replay)},
-            "record": [{"item": item} for item in samples]}}}))
+            "record": [{"item": item} for item in samples], **(source or {})}}}))
         self.server.start()
         self.server.save_unitop("u", {i: {"source": "replay", "item": i} for i in samples})
         total = sum(map(len, samples.values()))
@@ -383,6 +382,25 @@ class Fixed(unittest.TestCase):
         self.assertNotIn("transfer-encoding", dict(headers))
         self.assertEqual(len(wire.to_end().splitlines()), 6)
         wire.close()
+
+
+class Refusals(unittest.TestCase):
+    @unittest.skipIf(os.environ.get("HYPRXA_SANITIZE"), "of sizes")
+    def test_an_answer_that_is_too_large_is_refused(self):
+        data = Data({"text": [(BASE + i, "x" * 60000) for i in range(1200)]})
+        self.addCleanup(data.server.__exit__, None, None, None)
+        self.assertEqual(len(data.items("text", limit=50)), 50)
+        reply = data.get("samples", dataItem="text", limit=1200)
+        self.assertEqual((reply.status, reply.json()),
+                         (422, {"detail": "The answer is too large: ask for less at a time."}))
+
+    def test_scopes_of_the_source_are_checked(self):
+        data = Data({"number": [(BASE, 1.0)]}, source={"raise_on_no_scopes": True})
+        self.addCleanup(data.server.__exit__, None, None, None)
+        for path in ("samples", "recorded", "last"):
+            reply = data.get(path, dataItem="number")
+            self.assertEqual((reply.status, reply.json()),
+                             (501, {"detail": "No scopes specified."}), path)
 
 
 def largest_triangles(samples, points):
