@@ -210,7 +210,7 @@ class Samples(unittest.TestCase):
 
 
 class Events(unittest.TestCase):
-    EVENTS = 3000
+    EVENTS = 2000
 
     @classmethod
     def setUpClass(cls):
@@ -221,7 +221,7 @@ class Events(unittest.TestCase):
         cls.sent = []
         for i in range(cls.EVENTS):  # of several keys in turns: the order is of time, not of keys
             event = {"topic": "t", "routing_key": f"t.k{i % 7}",
-                     "payload": {"n": i, "note": "é, \"🌡\"", "fill": "x" * 200}}
+                     "payload": {"n": i, "note": "é, \"🌡\"", "fill": "x" * 6000}}  # more than sockets hold
             body = json.dumps(event).encode()
             wire.send(b"POST /events/publish HTTP/1.1\r\nHost: localhost\r\n"
                       b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
