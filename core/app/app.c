@@ -125,6 +125,8 @@ static struct timeseries_options timeseries_options(const struct app *app, const
         .hash_hyprxa = strcmp(s->hyprxa_subscription_hash, "hyprxa") == 0,
         .connect_timeout_ms = s->hyprxa_connect_timeout_us / 1000,
         .stop_grace_ms = PLUGIN_GRACE_MS,
+        .replay_bytes = (size_t)s->hyprxa_replay_size,
+        .replay_age_us = s->hyprxa_replay_age_us,
     };
 }
 
@@ -231,6 +233,7 @@ static int open_server(struct app *app, const struct settings *s, struct error *
         .max_url = (size_t)s->hyprxa_max_url,
         .heartbeat_ms = s->hyprxa_heartbeat_us / 1000,
         .max_websocket_message = (size_t)s->hyprxa_max_websocket_message,
+        .replay_timeout_ms = s->hyprxa_replay_timeout_us / 1000,
         .request_timeout_ms = s->hyprxa_request_timeout_us / 1000,
         .allow_origins = (const char *const *)s->hyprxa_allow_origins.items,
         .n_allow_origins = s->hyprxa_allow_origins.n,
@@ -285,8 +288,11 @@ static int open_timeseries(struct app *app, const struct settings *s, struct err
     struct unitops_sources sources = {.known = timeseries_source_known,
                                       .permitted = timeseries_sources_permitted,
                                       .map = timeseries_map_subscription};
+    char replay_path[PATH_MAX_BYTES + 32];
     if (!s->features_timeseries)
         return 0;
+    snprintf(replay_path, sizeof replay_path, "%s/replay.index", s->hyprxa_data_dir);
+    options.replay_path = replay_path;
     int rc = timeseries_new(&options, &app->timeseries, err);
     if (rc)
         return rc;
@@ -401,6 +407,7 @@ bool app_stop(struct app *app)
     logs_stop(app->logs);
     if (app->storage)
         storage_stop(app->storage);
+    timeseries_save(app->timeseries);
     if (app->broker)
         broker_stop(app->broker);
     if (plugin_host_has_abandoned())

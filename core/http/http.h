@@ -46,6 +46,7 @@ struct http_options {
     int64_t header_timeout_ms;     /* a new connection's first request head: 2,000 */
     int64_t request_timeout_ms;    /* a whole body; and each block a peer must take: 10,000 */
     int64_t heartbeat_ms;          /* silence on a stream after which a comment is sent: 15,000 */
+    int64_t replay_timeout_ms;     /* a stream's replay, from its first byte: 600,000 */
     int64_t keep_alive_timeout_ms; /* between requests: 30,000, less when workers are scarce */
 };
 

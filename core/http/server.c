@@ -19,6 +19,7 @@ enum {
     DEFAULT_MAX_BODY = 1024 * 1024,
     DEFAULT_MAX_HEADER = 16384,
     DEFAULT_MAX_URL = 8192,
+    DEFAULT_REPLAY_TIMEOUT_MS = 600 * 1000,
     DEFAULT_HEARTBEAT_MS = 15000,
     DEFAULT_MAX_WEBSOCKET_MESSAGE = 64 * 1024,
     DEFAULT_HEADER_TIMEOUT_MS = 2000,
@@ -301,6 +302,8 @@ static int copy_options(struct http_server *server, const struct http_options *o
         own->max_header = DEFAULT_MAX_HEADER;
     if (own->max_url == 0)
         own->max_url = DEFAULT_MAX_URL;
+    if (own->replay_timeout_ms <= 0)
+        own->replay_timeout_ms = DEFAULT_REPLAY_TIMEOUT_MS;
     if (own->heartbeat_ms <= 0)
         own->heartbeat_ms = DEFAULT_HEARTBEAT_MS;
     if (own->max_websocket_message == 0)

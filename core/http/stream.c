@@ -18,6 +18,7 @@ int streamer_new(struct http_server *server, struct streamer **ret, struct error
         return rc;
     (*ret)->server = server;
     (*ret)->max_websocket_message = server->options.max_websocket_message;
+    (*ret)->replay_max_ms = server->options.replay_timeout_ms;
     return 0;
 }
 

@@ -3,15 +3,15 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
-#include "broker/broker.h"
 #include "feeds/feeds.h"
 #include "storage/storage.h"
+#include "timeseries/replay_index.h"
 #include "timeseries/timeseries_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIVE_BATCH = 256, LIVE_BODY_MAX = 16 << 20, STORE_WAIT_MS = 1000, NOTICE_MAX = 1 << 20 };
+enum { LIVE_BODY_MAX = 16 << 20, STORE_WAIT_MS = 1000, NOTICE_MAX = 1 << 20 };
 
 static const char logger[] = "hyprxa.timeseries";
 
@@ -197,71 +197,6 @@ bool hold_wants(void *series_set, void *hold)
 
 /* --- data: storage, then whoever watches --- */
 
-/* {"subscription":…,"items":[{"timestamp":…,"value":…},…]} of one run. */
-static int write_message(struct buf *out, const struct sample_block *block,
-                         const struct sample_run *run, bool with_quality)
-{
-    buf_append_lit(out, "{\"subscription\":");
-    buf_append(out, run->series->json, run->series->json_len);
-    buf_append_lit(out, ",\"items\":[");
-    for (uint32_t i = 0; i < run->n; i++) {
-        if (i)
-            buf_append_char(out, ',');
-        timeseries_write_sample(out, &block->samples[run->first + i], with_quality);
-    }
-    buf_append_lit(out, "]}");
-    return out->failed ? ERR_LIMIT : 0;
-}
-
-struct live_batch {
-    const char *keys[LIVE_BATCH];
-    struct message *messages[LIVE_BATCH];
-    size_t n;
-};
-
-static void send_live(struct manager *m, struct live_batch *batch)
-{
-    size_t taken = 0;
-    if (batch->n)
-        broker_publish(m->source->owner->options.broker, BROKER_TIMESERIES, batch->keys,
-                       batch->messages, batch->n, &taken);
-    atomic_fetch_add_explicit(&m->published, taken, memory_order_relaxed);
-    if (taken < batch->n)
-        atomic_fetch_add_explicit(&m->lost_broker, batch->n - taken, memory_order_relaxed);
-    for (size_t i = 0; i < batch->n; i++)
-        message_unref(batch->messages[i]);
-    batch->n = 0;
-}
-
-static void publish_live(struct manager *m, const struct sample_block *block, struct buf *body)
-{
-    struct timeseries *ts = m->source->owner;
-    struct live_batch batch = {.n = 0};
-    for (size_t i = 0; i < block->n_runs; i++) {
-        const struct sample_run *run = &block->runs[i];
-        if (atomic_load_explicit(&run->series->watchers, memory_order_relaxed) == 0 &&
-            !broker_wanted(ts->options.broker, BROKER_TIMESERIES, run->series->routing_key))
-            continue;
-        struct message_id id = {
-            storage_origin(ts->options.storage), storage_epoch(ts->options.storage),
-            atomic_fetch_add_explicit(&ts->sequence, 1, memory_order_relaxed) + 1};
-        buf_clear(body);
-        struct message *message =
-            write_message(body, block, run, !ts->options.hash_hyprxa) || run->n == 0
-                ? NULL
-                : message_new(&id, block->samples[run->first].time_us, body->data, body->len);
-        if (!message) {
-            atomic_fetch_add_explicit(&m->lost_broker, 1, memory_order_relaxed);
-            continue;
-        }
-        batch.keys[batch.n] = run->series->routing_key;
-        batch.messages[batch.n++] = message;
-        if (batch.n == LIVE_BATCH)
-            send_live(m, &batch);
-    }
-    send_live(m, &batch);
-}
-
 /* Storage that is full holds the data thread, whose queue fills, which holds the plugin. */
 static void store(struct manager *m, struct sample_block *block)
 {
@@ -276,6 +211,18 @@ static void store(struct manager *m, struct sample_block *block)
     if (rc)
         log_error(logger, "source '%s': %zu samples were not stored: %s", m->source->name,
                   block->n_samples, err.message);
+}
+
+static void take_block(struct manager *m, struct sample_block *block, struct buf *body)
+{
+    if (block->flags & SAMPLE_BLOCK_HISTORY) {
+        store(m, block);
+        return;
+    }
+    /* Without memory for it, it is announced late: then a replay by time may give its samples, too. */
+    replay_index_announce(m->source->owner->index, block);
+    store(m, block);
+    live_publish(m, block, body);
 }
 
 static void send_notice(struct manager *m, const struct integration_item *item, bool stale)
@@ -324,9 +271,7 @@ void *manager_data_run(void *manager)
             continue;
         switch (item.news) {
         case INTEGRATION_BLOCK:
-            store(m, item.block);
-            if (!(item.block->flags & SAMPLE_BLOCK_HISTORY))
-                publish_live(m, item.block, &body);
+            take_block(m, item.block, &body);
             break;
         case INTEGRATION_DROPPED:
             mark_dropped(m, &item);

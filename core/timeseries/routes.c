@@ -6,6 +6,7 @@
 #include "http/http.h"
 #include "http/time_range.h"
 #include "timeseries/reading.h"
+#include "timeseries/replay.h"
 #include "timeseries/timeseries_priv.h"
 
 #include <stdio.h>
@@ -152,13 +153,41 @@ static void count_subscriber(const struct hold *h)
         atomic_fetch_add_explicit(&h->parts[p].manager->subscribers_total, 1, memory_order_relaxed);
 }
 
+/* The stream of what is held, from where `resume` says. */
+static int follow(struct timeseries *ts, struct http_request *r, const struct hold *hold,
+                  const struct resume *resume, struct feed_wish *wish, bool *ret_used,
+                  struct error *err)
+{
+    if (resume->kind == RESUME_LIVE)
+        return feeds_stream(ts->feeds, r, wish, ret_used, err);
+    struct sample_replay *replay = NULL;
+    struct series **series = calloc(wish->n_keys, sizeof *series);
+    int rc = series ? 0 : error_set(err, ERR_NOMEM, "out of memory");
+    size_t n = 0;
+    for (size_t p = 0; p < hold->n_parts && !rc; p++)
+        for (size_t i = 0; i < hold->parts[p].n; i++)
+            series[n++] = hold->parts[p].series[i];
+    if (!rc)
+        rc = sample_replay_open(ts, series, n, resume, &replay, err);
+    if (rc) {
+        http_respond_error(r, err);
+    } else {
+        wish->replay = sample_replay_stream(replay);
+        rc = feeds_stream(ts->feeds, r, wish, ret_used, err);
+    }
+    sample_replay_close(replay);
+    free(series);
+    return rc;
+}
+
 static void stream(struct http_request *r, void *ctx)
 {
     struct timeseries *ts = ctx;
     struct error err = ERROR_INIT;
     struct selection selection;
+    struct resume resume;
     bool used = false;
-    if (!selection_read(ts, r, &selection))
+    if (!http_query_resume(r, &resume) || !selection_read(ts, r, &selection))
         return;
     struct hold *hold = hold_new(&selection);
     const char **keys = calloc(selection.n, sizeof *keys);
@@ -178,7 +207,7 @@ static void stream(struct http_request *r, void *ctx)
     count_subscriber(hold);
     struct feed_wish wish = {.keys = keys, .tag = hold};
     wish.n_keys = gather_keys(hold, keys);
-    if (feeds_stream(ts->feeds, r, &wish, &used, &err))
+    if (follow(ts, r, hold, &resume, &wish, &used, &err))
         log_info(logger, "no stream of unitop '%s': %s", http_path_param(r, "unitop"), err.message);
     if (!used)
         hold_release(hold); /* an equal feed, which holds the same, was there already */
@@ -229,7 +258,7 @@ static void restart_all(struct http_request *r, void *ctx)
         .name = "token", .summary = "Stands for the items given to /timeseries/subscribe" \
     }
 
-static const struct http_param selection_params[] = {SELECTION_PARAMS, {0}};
+static const struct http_param stream_params[] = {SELECTION_PARAMS, {.also = http_resume_params}};
 static const struct http_param samples_params[] = {
     {.name = "dataItem", .required = true, .summary = "A data item of the unitop"},
     {.name = "limit",
@@ -282,7 +311,7 @@ static const struct http_route routes[] = {
      .access = HTTP_READ,
      .name = "stream",
      .summary = "Samples of a unitop's data items as they come, by SSE",
-     .params = selection_params,
+     .params = stream_params,
      .reply = "SubscriptionMessage",
      .media = HTTP_SSE,
      .errors = {400, 404, 413}},
@@ -311,7 +340,7 @@ static const struct http_route routes[] = {
      .access = HTTP_READ,
      .name = "last_samples",
      .summary = "The newest sample of each data item",
-     .params = selection_params,
+     .params = stream_params,
      .reply = "LastSamples",
      .errors = {400, 404, 413}},
     {.method = "GET",

@@ -9,10 +9,13 @@
 #include "broker/broker.h"
 #include "feeds/feeds.h"
 #include "storage/storage.h"
+#include "timeseries/replay_index.h"
 #include "timeseries/timeseries_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { REPLAY_BYTES = 64 << 20, REPLAY_AGE_S = 15 * 60 };
 
 void hold_free(struct hold *h)
 {
@@ -40,6 +43,37 @@ static void feed_closed(void *ctx, void *tag)
     hold_release(tag);
 }
 
+/* What the run before left is a help only: without it streams are told of a gap. */
+static int open_index(struct timeseries *ts, struct error *err)
+{
+    const struct timeseries_options *o = &ts->options;
+    struct replay_index_options options = {
+        .origin = o->storage ? storage_origin(o->storage) : 0,
+        .epoch = o->storage ? storage_epoch(o->storage) : 0,
+        .max_bytes = o->replay_bytes ? o->replay_bytes : REPLAY_BYTES,
+        .max_age_us = o->replay_age_us ? o->replay_age_us : REPLAY_AGE_S * TIME_US_PER_SECOND,
+    };
+    int rc = replay_index_new(&options, &ts->index, err);
+    if (rc || !o->replay_path)
+        return rc;
+    ts->replay_path = strdup(o->replay_path);
+    ts->options.replay_path = NULL; /* it is the caller's */
+    if (!ts->replay_path)
+        return error_set(err, ERR_NOMEM, "out of memory");
+    struct error why = ERROR_INIT;
+    rc = replay_index_load(ts->index, ts->replay_path, &why);
+    if (rc && rc != ERR_NOT_FOUND)
+        log_warning("hyprxa.timeseries", "streams cannot go on where they were: %s", why.message);
+    return 0;
+}
+
+void timeseries_save(struct timeseries *ts)
+{
+    struct error err = ERROR_INIT;
+    if (ts && ts->replay_path && replay_index_save(ts->index, ts->replay_path, &err))
+        log_warning("hyprxa.timeseries", "streams cannot go on where they are: %s", err.message);
+}
+
 int timeseries_new(const struct timeseries_options *options, struct timeseries **ret,
                    struct error *err)
 {
@@ -64,9 +98,11 @@ int timeseries_new(const struct timeseries_options *options, struct timeseries *
                                   .name = "series-feeds",
                                   .closed = feed_closed,
                                   .ctx = ts};
-    int rc = feeds_new(&feeds, &ts->feeds, err);
+    int rc = open_index(ts, err);
+    if (!rc)
+        rc = feeds_new(&feeds, &ts->feeds, err);
     if (rc) {
-        free(ts);
+        timeseries_free(ts);
         return rc;
     }
     *ret = ts;
@@ -92,6 +128,8 @@ void timeseries_free(struct timeseries *ts)
         return;
     feeds_free(ts->feeds);
     timeseries_free_sources(ts);
+    replay_index_free(ts->index);
+    free(ts->replay_path);
     free(ts);
 }
 
@@ -347,7 +385,24 @@ int timeseries_metrics(struct timeseries *ts, struct buf *out)
     }
     free(numbers);
     struct feeds_stats feeds;
+    struct replay_index_stats index;
     feeds_get_stats(ts->feeds, &feeds);
+    replay_index_get_stats(ts->index, &index);
+    buf_printf(
+        out,
+        "# TYPE hyprxa_replay_index_entries gauge\n"
+        "# HELP hyprxa_replay_index_entries Messages that streams of samples can go on from.\n"
+        "hyprxa_replay_index_entries %zu\n"
+        "# TYPE hyprxa_replay_index_bytes gauge\n"
+        "# HELP hyprxa_replay_index_bytes Memory that they take.\n"
+        "hyprxa_replay_index_bytes %zu\n"
+        "# TYPE hyprxa_replay_index_seconds gauge\n"
+        "# HELP hyprxa_replay_index_seconds Age of the oldest.\n"
+        "hyprxa_replay_index_seconds %.3f\n"
+        "# TYPE hyprxa_replay_index_dropped counter\n"
+        "# HELP hyprxa_replay_index_dropped Messages given up for their age or for room.\n"
+        "hyprxa_replay_index_dropped_total %llu\n",
+        index.entries, index.bytes, (double)index.age_us / 1e6, (unsigned long long)index.dropped);
     return buf_printf(out,
                       "# TYPE hyprxa_timeseries_subscribers gauge\n"
                       "# HELP hyprxa_timeseries_subscribers Live timeseries streams.\n"

@@ -39,6 +39,9 @@ struct timeseries_options {
     int64_t connect_timeout_ms;                 /* 0: the plugin host's default */
     int64_t stop_grace_ms;                      /* 0: the plugin host's default */
     int64_t initial_backoff_ms, max_backoff_ms; /* 0: 1 s, 30 s */
+    size_t replay_bytes;                        /* of the index of what went live; 0: 64 MiB */
+    int64_t replay_age_us;                      /* 0: 15 min */
+    const char *replay_path; /* where the index lies from stop to start; NULL: nowhere */
 };
 
 /* --- life cycle [control] --- */
@@ -54,6 +57,9 @@ int timeseries_add_source(struct timeseries *ts, const struct source_config *con
 void timeseries_start(struct timeseries *ts);
 /* End the streams, stop the integrations, store what they had published.  Before storage_stop(). */
 void timeseries_stop(struct timeseries *ts);
+/* Keep what streams need to go on after a restart.  After storage_stop(), so that it promises nothing
+ * that is not stored. */
+void timeseries_save(struct timeseries *ts);
 void timeseries_free(struct timeseries *ts); /* after the streamer has stopped */
 
 int timeseries_add_routes(struct timeseries *ts, struct http_server *server, struct error *err);

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 struct feeds;
+struct replay_index;
 struct manager;
 
 struct source {
@@ -39,8 +40,9 @@ struct timeseries {
     struct source **sources;
     size_t n_sources;
     char owner[33]; /* of leases */
+    struct replay_index *index;
+    char *replay_path; /* NULL: it is not kept */
     /* atomic */
-    atomic_ullong sequence; /* of live sample messages */
     atomic_bool stopping;
 };
 
@@ -98,6 +100,11 @@ void manager_close(struct manager *m);
  * acquire is paired with a release.  [worker] */
 int manager_acquire(struct manager *m, struct series *const *series, size_t n, struct error *err);
 void manager_release(struct manager *m, struct series *const *series, size_t n);
+
+/* --- live.c: numbers, indexes and publishes what was stored --- */
+void live_publish(struct manager *m, const struct sample_block *block, struct buf *body);
+/* What a message begins with, up to its first item; "]}" ends it. */
+void timeseries_begin_message(struct buf *out, const struct series *series);
 
 /* --- manager_control.c: opening, subscribing, leases, retries, what is no longer watched --- */
 /* Open the integration and start its data thread if that has not happened; `control` held. */
