@@ -218,6 +218,28 @@ class Events(unittest.TestCase):
                 got = [stream.next().json()["payload"]["n"] for _ in expected]
                 self.assertEqual(got, expected, pattern)
 
+    def test_websocket_goes_on_by_query_under_a_storm(self):
+        publishers, n = 3, 500
+        self.publish(publisher=-1, n=0)
+        place = self.server.stream("/events/storm/stream?since=-1h").next().id
+        threads = [threading.Thread(target=publish_many, args=(self.server, "storm", p, n, ["k"]))
+                   for p in range(publishers)]
+        for t in threads:
+            t.start()
+        until(lambda: self.server.get("/events/storm/last").json()["payload"]["n"] > 50, "a start")
+        for query in (f"last_event_id={place}", "since=-1h"):
+            with self.server.websocket("/events/storm/ws?" + query) as ws:
+                messages = []
+                while len(messages) < publishers * n:
+                    message = ws.next(FAR)
+                    if message["payload"]["publisher"] >= 0:
+                        messages.append(message)
+            got = each(messages)
+            self.assertEqual(sorted(got), sorted((p, i) for p in range(publishers)
+                                                 for i in range(n)))
+        for t in threads:
+            t.join()
+
     def test_http_1_0_is_replayed_without_chunks(self):
         for i in range(3):
             self.publish(publisher=0, n=i)
@@ -436,6 +458,20 @@ class Samples(unittest.TestCase):
             self.assertEqual(set(map(tuple, by_series(messages).values())), {tuple(range(4, 10))})
             self.tables[0].add(1)
             self.assertEqual({stream.next().json()["items"][0]["value"] for _ in COLUMNS}, {10})
+
+    def test_websocket_since_goes_live_without_a_seam(self):
+        rows = 1000
+        writer = threading.Thread(target=self.grow, args=(rows,))
+        writer.start()
+        path = with_query("/timeseries/all/ws", since=stamp(0), timezone="UTC")
+        with self.server.websocket(path) as ws:
+            messages, n = [], 0
+            while n < 6 * rows:
+                messages.append(ws.next(FAR))
+                n += len(messages[-1]["items"])
+        writer.join()
+        for key, numbers in by_series(messages).items():
+            self.assertEqual(numbers, list(range(rows)), key)
 
     def test_reader_that_stops_in_a_replay_stalls_nobody(self):
         for table in self.tables:
