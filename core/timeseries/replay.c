@@ -271,35 +271,12 @@ static int next(void *ctx, struct replay *out, struct error *err)
 
 /* --- where to begin --- */
 
-/* A replay by time that broke off goes on where it was; but of a series whose samples went live late,
- * behind others of a later time, with the first that did so since then. */
-static int go_on_by_time(struct sample_replay *sr, const struct message_place *place,
-                         struct error *err)
-{
-    for (size_t i = 0; i < sr->n; i++)
-        sr->readings[i].from_us = place->time_us + (sr->readings[i].order <= place->series);
-    sr->after = place->id.sequence;
-    for (sr->at_end = false; !sr->at_end; sr->after = sr->reached) {
-        int rc = replay_index_read(sr->ts->index, &sr->want, sr->after, sr->entries,
-                                   ENTRIES_AT_ONCE, &sr->n_entries, &sr->reached, &sr->at_end);
-        if (rc)
-            return error_set(err, rc, "the replay index does not reach back that far");
-        for (size_t i = 0; i < sr->n_entries; i++) {
-            struct reading *r = &sr->readings[sr->entries[i].slot];
-            if (r->from_us > sr->entries[i].first_us)
-                r->from_us = sr->entries[i].first_us;
-        }
-    }
-    sr->n_entries = 0;
-    return 0;
-}
-
-/* Open each series from its from_us to the last that the index will not give. */
-static int open_by_time(struct sample_replay *sr, struct error *err)
+/* Up to where each series is read by time: the last that the index will not give behind sr->after. */
+static int find_bounds(struct sample_replay *sr, struct error *err)
 {
     struct storage *st = sr->ts->options.storage;
     int64_t *last_us = calloc(sr->n, sizeof *last_us);
-    int rc = last_us ? 0 : ERR_NOMEM;
+    int rc = last_us ? 0 : error_set(err, ERR_NOMEM, "out of memory");
     for (size_t i = 0; i < sr->n && !rc; i++) {
         last_us[i] = INT64_MIN;
         rc = storage_samples_last_time(st, sr->series[i], &last_us[i], err);
@@ -307,14 +284,62 @@ static int open_by_time(struct sample_replay *sr, struct error *err)
     }
     if (!rc)
         sr->after = replay_index_span(sr->ts->index, &sr->want, last_us).head;
+    for (size_t i = 0; i < sr->n && !rc; i++)
+        sr->readings[i].to_us = last_us[i];
+    free(last_us);
+    return rc;
+}
+
+static int open_by_time(struct sample_replay *sr, struct error *err)
+{
+    int rc = 0;
     for (size_t i = 0; i < sr->n && !rc; i++) {
         struct reading *r = &sr->readings[i];
-        r->to_us = last_us[i];
         if (r->from_us <= r->to_us)
-            rc = reading_open(r, st, sr->series[i], err);
+            rc = reading_open(r, sr->ts->options.storage, sr->series[i], err);
     }
-    free(last_us);
     return rc ? rc : reading_heap_init(&sr->heap, sr->readings, sr->n);
+}
+
+/* A replay by time that broke off goes on to where it would have ended, so that its times only rise;
+ * what went live since it began comes by the index.  Later bounds would not do: a series that went
+ * live late, behind others of a later time, would take the place back. */
+static int keep_bounds(struct sample_replay *sr, uint64_t began)
+{
+    int rc = 0;
+    sr->after = began;
+    for (sr->at_end = false; !sr->at_end && !rc; sr->after = sr->reached) {
+        rc = replay_index_read(sr->ts->index, &sr->want, sr->after, sr->entries, ENTRIES_AT_ONCE,
+                               &sr->n_entries, &sr->reached, &sr->at_end);
+        for (size_t i = 0; i < sr->n_entries && !rc; i++) {
+            struct reading *r = &sr->readings[sr->entries[i].slot];
+            if (r->to_us >= sr->entries[i].first_us)
+                r->to_us = sr->entries[i].first_us - 1;
+        }
+    }
+    sr->n_entries = 0;
+    sr->after = began;
+    return rc;
+}
+
+static int go_on_by_time(struct sample_replay *sr, const struct message_place *place, bool reached,
+                         struct error *err)
+{
+    for (size_t i = 0; i < sr->n; i++)
+        sr->readings[i].from_us = place->time_us + (sr->readings[i].order <= place->series);
+    int rc = find_bounds(sr, err);
+    uint64_t head = sr->after;
+    if (!rc && reached)
+        rc = keep_bounds(sr, place->id.sequence);
+    if (rc == ERR_NOT_FOUND || (!rc && !reached)) {
+        /* What went live late meanwhile is missed, if there was any. */
+        rc = find_bounds(sr, err);
+        head = sr->after;
+        set_gap(sr, (int64_t)place->id.sequence, head, -1);
+        sr->goes_on = *place;
+        sr->goes_on.id = id_of(sr, head);
+    }
+    return rc ? rc : open_by_time(sr, err);
 }
 
 static bool is_known(const struct sample_replay *sr, const struct message_id *id,
@@ -332,7 +357,8 @@ static int find_start(struct sample_replay *sr, const struct resume *resume, str
     if (resume->kind == RESUME_SINCE) {
         for (size_t i = 0; i < sr->n; i++)
             sr->readings[i].from_us = resume->since_us;
-        return open_by_time(sr, err);
+        int rc = find_bounds(sr, err);
+        return rc ? rc : open_by_time(sr, err);
     }
     if (resume->kind == RESUME_UNKNOWN || !is_known(sr, id, &span)) {
         set_gap(sr, INT64_MIN, span.head, -1);
@@ -340,19 +366,8 @@ static int find_start(struct sample_replay *sr, const struct resume *resume, str
         return 0;
     }
     bool reached = id->epoch >= span.epoch && id->sequence >= span.floor;
-    if (resume->place.within) {
-        int rc = reached ? go_on_by_time(sr, &resume->place, err) : ERR_NOT_FOUND;
-        if (rc == ERR_NOT_FOUND) { /* what went live late meanwhile is missed, if there was any */
-            for (size_t i = 0; i < sr->n; i++)
-                sr->readings[i].from_us =
-                    resume->place.time_us + (sr->readings[i].order <= resume->place.series);
-            set_gap(sr, (int64_t)id->sequence, span.floor, -1);
-            sr->goes_on = resume->place;
-            sr->goes_on.id = id_of(sr, span.head);
-            rc = 0;
-        }
-        return rc ? rc : open_by_time(sr, err);
-    }
+    if (resume->place.within)
+        return go_on_by_time(sr, &resume->place, reached, err);
     if (reached)
         sr->after = id->sequence;
     else
