@@ -73,6 +73,16 @@ class Readme(unittest.TestCase):
             (warning,) = done.stdout.splitlines()
             self.assertIn("debug authentication", json.loads(warning)["log"]["original"])
 
+    def test_resume(self):
+        (block,) = blocks("resume")
+        with Server() as server, tempfile.TemporaryDirectory() as folder:
+            server.start()
+            done = run(f"cd {folder}\n" +
+                       block.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn('"payload":{"n":1}', done.stdout)
+        self.assertEqual(done.stdout.count('"payload":{"n":2}'), 1, done.stdout)
+
     def test_check(self):
         (block,) = blocks("check")
         block = block.replace("build/bin/hyprxad", str(PROGRAM))

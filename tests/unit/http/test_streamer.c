@@ -243,6 +243,79 @@ Test(streamer, notices_keep_their_place)
     stop(s);
 }
 
+static void publish_at(struct channel *c, uint64_t epoch, uint64_t sequence)
+{
+    struct message_id id = {1, epoch, sequence};
+    struct message *m = message_new(&id, 0, "{}", 2);
+    channel_publish(c, m);
+    message_unref(m);
+}
+
+static void expect_at(struct client *k, int epoch, int sequence)
+{
+    char event[80];
+    snprintf(event, sizeof event, "id: 0000000000000001:%d:%d\r\ndata: {}\r\n\r\n", epoch,
+             sequence);
+    expect(k, event);
+}
+
+Test(streamer, stream_that_joins_gets_its_replay_and_then_only_what_comes_behind_it)
+{
+    struct streamer *s = start(1, SLOW_HEARTBEAT);
+    struct channel *c = channel_new(s, NULL);
+    struct client *k = calloc(1, sizeof *k);
+    struct stream *stream = NULL;
+    struct message_id reached = {1, 2, 7};
+    struct buf replayed = BUF_INIT(1000);
+    int pair[2];
+    buf_append_lit(&replayed, "d\r\ndata: old\r\n\r\n\r\n");
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    k->fd = pair[1];
+    cr_assert_eq(stream_new(c, MESSAGE_SSE, NULL, NULL, &stream, NULL), 0);
+    publish_at(c, 1, 99);
+    publish_at(c, 2, 6);
+    channel_notice(c, "stale", "{}", 2);
+    publish_at(c, 2, 7);
+    cr_assert_eq(stream_join(stream, &replayed, &reached, NULL), 0);
+    stream_run(stream, pair[0]);
+    expect(k, "data: old\r\n\r\n");
+    expect(k, "event: stale\r\ndata: {}\r\n\r\n");
+    publish_at(c, 2, 7); /* on its way for long */
+    publish_at(c, 2, 8);
+    publish_at(c, 3, 1);
+    expect_at(k, 2, 8);
+    expect_at(k, 3, 1);
+    publish_at(c, 2, 5); /* it is live: nothing is passed over any more */
+    expect_at(k, 2, 5);
+    buf_release(&replayed);
+    client_free(k);
+    channel_unref(c);
+    stop(s);
+}
+
+Test(streamer, stream_lags_when_half_of_the_backlog_came_before_it_runs)
+{
+    struct streamer *s = start(1, SLOW_HEARTBEAT);
+    struct channel_options options = {.max_messages = 10, .max_bytes = 1000};
+    struct channel *c = channel_new(s, &options);
+    char large[502];
+    memset(large, '1', sizeof large);
+    for (int bytes = 0; bytes < 2; bytes++) {
+        struct stream *stream = NULL;
+        cr_assert_eq(stream_new(c, MESSAGE_SSE, NULL, NULL, &stream, NULL), 0);
+        for (int i = 0; i < 5 && !bytes; i++)
+            publish_number(c, i);
+        if (bytes)
+            publish_text(c, large, 500);
+        cr_expect_not(stream_lags(stream));
+        publish_number(c, 5);
+        cr_expect(stream_lags(stream));
+        stream_cancel(stream);
+    }
+    channel_unref(c);
+    stop(s);
+}
+
 Test(streamer, stream_of_an_ended_channel_ends_at_once)
 {
     struct streamer *s = start(1, SLOW_HEARTBEAT);
