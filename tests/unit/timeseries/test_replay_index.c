@@ -8,7 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(replay_index, .timeout = 60);
+static struct series *made[8];
+static size_t n_made;
+
+static void free_series(void)
+{
+    while (n_made)
+        series_unref(made[--n_made]);
+}
+
+TestSuite(replay_index, .timeout = 60, .fini = free_series);
 
 static const size_t block_bytes = sizeof(struct replay_block);
 
@@ -24,7 +33,8 @@ static struct replay_index *make(uint64_t epoch, size_t blocks, int64_t max_age_
 static struct series *series(const char *name)
 {
     struct series *s = series_new("plant", name, name, 1);
-    cr_assert_not_null(s);
+    cr_assert(s && n_made < sizeof made / sizeof *made);
+    made[n_made++] = s;
     return s;
 }
 
