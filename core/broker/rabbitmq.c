@@ -71,15 +71,19 @@ static int rabbitmq_open(const struct broker_options *options, struct broker **r
             rc = error_set(err, ERR_NOMEM, "out of memory for the broker");
     }
     for (int i = 0; i < BROKER_EXCHANGES && !rc; i++) {
+        q->publishers[i].consumer = &q->consumers[i];
+        rc = publisher_init(&q->publishers[i], &q->uri, options, (enum broker_exchange)i,
+                            q->names[i], err);
+        q->n_publishers += rc == 0;
+    }
+    for (int i = 0; i < BROKER_EXCHANGES && !rc; i++) {
+        q->consumers[i].publisher = &q->publishers[i].link;
         rc = consumer_start(&q->consumers[i], &q->uri, options, (enum broker_exchange)i,
                             q->names[i], err);
         q->n_consumers += rc == 0;
     }
-    for (int i = 0; i < BROKER_EXCHANGES && !rc; i++) {
-        rc = publisher_start(&q->publishers[i], &q->uri, options, (enum broker_exchange)i,
-                             q->names[i], err);
-        q->n_publishers += rc == 0;
-    }
+    for (int i = 0; i < BROKER_EXCHANGES && !rc; i++)
+        rc = publisher_start(&q->publishers[i], err);
     if (rc) {
         rabbitmq_stop(&q->broker);
         rabbitmq_close(&q->broker);

@@ -277,8 +277,10 @@ static void *run_consumer(void *arg)
         if (!c->link.conn) {
             rc = connect_consumer(c, &err);
             atomic_store(&c->connected, rc == 0);
-            if (!rc)
+            if (!rc) {
                 link_ready(&c->link);
+                link_wake(c->publisher);
+            }
         }
         if (!rc)
             rc = serve(c, &err);

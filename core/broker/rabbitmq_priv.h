@@ -21,6 +21,8 @@ enum {
     DRAIN_MS = 5000,       /* what stop waits for a server that answers */
 };
 
+struct consumer;
+
 struct sent {
     struct ring_item item;
     bool confirmed;
@@ -30,7 +32,9 @@ struct publisher {
     /* set at init, then const */
     enum broker_exchange exchange;
     const char *exchange_name;
+    struct consumer *consumer; /* of this node and exchange: it must be bound before we send */
     pthread_t thread;
+    bool started; /* [control] */
     struct link link;
 
     pthread_mutex_t lock;
@@ -51,12 +55,14 @@ struct publisher {
 };
 
 /* `name`, of the exchange, outlives it. */
-int publisher_start(struct publisher *p, const struct rabbitmq_uri *uri,
-                    const struct broker_options *options, enum broker_exchange exchange,
-                    const char *name, struct error *err);
+int publisher_init(struct publisher *p, const struct rabbitmq_uri *uri,
+                   const struct broker_options *options, enum broker_exchange exchange,
+                   const char *name, struct error *err);
+int publisher_start(struct publisher *p, struct error *err);
 int publisher_put(struct publisher *p, const char *const *keys, struct message *const *messages,
                   size_t n, size_t *ret_taken); /* [any] */
-/* Send what is queued while the server answers, up to DRAIN_MS; join.  Once. */
+/* Send what is queued while the server answers, up to DRAIN_MS; join.  Once; also where it was not
+ * started. */
 void publisher_stop(struct publisher *p);
 void publisher_release(struct publisher *p);
 
@@ -75,6 +81,7 @@ struct consumer {
     /* set at init, then const */
     enum broker_exchange exchange;
     const char *exchange_name;
+    struct link *publisher; /* is woken when the bindings are made */
     int64_t subscription_timeout_ms;
     pthread_t thread;
     struct link link;

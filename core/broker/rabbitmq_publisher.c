@@ -6,7 +6,7 @@
 #include <amqp_framing.h>
 #include <string.h>
 
-enum { SEND_BATCH = 128 };
+enum { SEND_BATCH = 128, BINDINGS_WAIT_MS = 5000 };
 
 static const char logger[] = "hyprxa.broker";
 
@@ -126,6 +126,30 @@ static int send_queued(struct publisher *p, size_t *ret_n, struct error *err)
 
 /* --- the thread --- */
 
+static bool is_stopping(struct publisher *p, bool *ret_empty)
+{
+    pthread_mutex_lock(&p->lock);
+    bool stopping = p->stopping;
+    *ret_empty = ring_length(&p->ring) == 0;
+    pthread_mutex_unlock(&p->lock);
+    if (stopping && !p->deadline_ms)
+        p->deadline_ms = time_monotonic_ms() + DRAIN_MS;
+    return stopping;
+}
+
+/* What is sent before this node's own bindings are back would not reach its streams.  Not for ever: a
+ * consumer that cannot come back must not stop the others' messages. */
+static void await_bindings(struct publisher *p)
+{
+    int64_t deadline_ms = time_monotonic_ms() + BINDINGS_WAIT_MS;
+    int64_t left_ms = BINDINGS_WAIT_MS;
+    bool empty;
+    while (!atomic_load(&p->consumer->connected) && left_ms > 0 && !is_stopping(p, &empty)) {
+        link_wait_ms(&p->link, left_ms);
+        left_ms = deadline_ms - time_monotonic_ms();
+    }
+}
+
 static int connect_publisher(struct publisher *p, struct error *err)
 {
     int rc = link_open(&p->link, err);
@@ -136,18 +160,10 @@ static int connect_publisher(struct publisher *p, struct error *err)
         amqp_confirm_select(p->link.conn, LINK_CHANNEL);
         rc = link_check(&p->link, "asking for confirms", err);
     }
-    return rc ? rc : send_again(p, err);
-}
-
-static bool is_stopping(struct publisher *p, bool *ret_empty)
-{
-    pthread_mutex_lock(&p->lock);
-    bool stopping = p->stopping;
-    *ret_empty = ring_length(&p->ring) == 0;
-    pthread_mutex_unlock(&p->lock);
-    if (stopping && !p->deadline_ms)
-        p->deadline_ms = time_monotonic_ms() + DRAIN_MS;
-    return stopping;
+    if (rc)
+        return rc;
+    await_bindings(p);
+    return send_again(p, err);
 }
 
 /* Stopped, and nothing is left, or too little time. */
@@ -195,27 +211,29 @@ static void *run_publisher(void *arg)
 
 /* --- for the back end --- */
 
-int publisher_start(struct publisher *p, const struct rabbitmq_uri *uri,
-                    const struct broker_options *options, enum broker_exchange exchange,
-                    const char *name, struct error *err)
+int publisher_init(struct publisher *p, const struct rabbitmq_uri *uri,
+                   const struct broker_options *options, enum broker_exchange exchange,
+                   const char *name, struct error *err)
 {
-    bool events = exchange == BROKER_EVENTS;
     p->exchange = exchange;
     p->exchange_name = name;
     p->first = p->next = 1;
     p->ring.max = broker_max_queued(options);
-    int rc = link_init(&p->link, uri, events ? "events publisher" : "timeseries publisher",
+    int rc = link_init(&p->link, uri,
+                       exchange == BROKER_EVENTS ? "events publisher" : "timeseries publisher",
                        option_ms(options->initial_backoff_ms, 1000),
                        option_ms(options->max_backoff_ms, 3000), err);
-    if (rc)
-        return rc;
-    lock_init(&p->lock);
-    rc = thread_start(&p->thread, events ? "amqp-events-out" : "amqp-series-out", run_publisher, p,
-                      err);
-    if (rc) {
-        pthread_mutex_destroy(&p->lock);
-        link_release(&p->link);
-    }
+    if (!rc)
+        lock_init(&p->lock);
+    return rc;
+}
+
+int publisher_start(struct publisher *p, struct error *err)
+{
+    int rc = thread_start(&p->thread,
+                          p->exchange == BROKER_EVENTS ? "amqp-events-out" : "amqp-series-out",
+                          run_publisher, p, err);
+    p->started = rc == 0;
     return rc;
 }
 
@@ -240,6 +258,8 @@ int publisher_put(struct publisher *p, const char *const *keys, struct message *
 
 void publisher_stop(struct publisher *p)
 {
+    if (!p->started)
+        return;
     pthread_mutex_lock(&p->lock);
     p->stopping = true;
     pthread_mutex_unlock(&p->lock);
