@@ -130,12 +130,30 @@ static struct timeseries_options timeseries_options(const struct app *app, const
     };
 }
 
+/* A broker that nodes share, with storage and leases of each its own, would lose data silently: it
+ * must be meant. */
+static int check_cluster(const struct settings *s, struct error *err)
+{
+    bool broker = *s->rabbitmq_connection_uri || strncmp(s->hyprxa_broker, "amqp", 4) == 0;
+    bool storage = *s->mongodb_connection_uri || strncmp(s->hyprxa_storage, "mongodb", 7) == 0;
+    bool cache = *s->memcached_connection_uri || strncmp(s->hyprxa_cache, "memcached", 9) == 0;
+    if (broker && !(storage && cache) && strcmp(s->hyprxa_cluster, "single") != 0)
+        return error_set(err, ERR_INVALID,
+                         "RabbitMQ is shared by nodes, but %s is not: set %s, too, or say "
+                         "HYPRXA_CLUSTER=single where one node is meant",
+                         storage ? "the cache" : "the storage",
+                         storage ? "MEMCACHED_CONNECTION_URI" : "MONGODB_CONNECTION_URI");
+    return 0;
+}
+
 int app_check(const struct settings *settings, const struct source_configs *sources,
               struct buf *problems, struct error *err)
 {
     struct app app = {.lock_fd = -1};
     struct timeseries_options options = timeseries_options(&app, settings);
     int rc = access_check(settings, err);
+    if (!rc)
+        rc = check_cluster(settings, err);
     if (rc)
         buf_printf(problems, "%s\n", err->message);
     int source_rc = timeseries_new(&options, &app.timeseries, err);
@@ -176,6 +194,26 @@ static const char *first_set(const char *a, const char *b, const char *otherwise
     return *a ? a : *b ? b : otherwise;
 }
 
+static struct storage_remote remote_options(const struct settings *s)
+{
+    return (struct storage_remote){
+        .data_dir = s->hyprxa_data_dir,
+        .journal_max = (uint64_t)s->hyprxa_journal_max,
+        .app_name = s->mongodb_appname,
+        .collections = {{s->topics_database_name, s->topics_collection_name},
+                        {s->unitops_database_name, s->unitops_collection_name},
+                        {s->events_database_name, s->events_collection_name},
+                        {s->timeseries_database_name, s->timeseries_collection_name}},
+        .server_selection_ms = s->mongodb_server_selection_timeout_us / 1000,
+        .connect_ms = s->mongodb_connect_timeout_us / 1000,
+        .socket_ms = s->mongodb_socket_timeout_us / 1000,
+        .heartbeat_ms = s->mongodb_heartbeat_us / 1000,
+        .max_pool_size = (size_t)s->mongodb_max_pool_size,
+        .event_interval_ms = s->events_flush_interval_us / 1000,
+        .original_documents = strcmp(s->hyprxa_subscription_hash, "hyprxa") == 0,
+    };
+}
+
 static int open_cache(struct app *app, const struct settings *s, struct error *err)
 {
     char uri[PATH_MAX_BYTES];
@@ -195,12 +233,15 @@ static int open_cache(struct app *app, const struct settings *s, struct error *e
 static int open_back_ends(struct app *app, const struct settings *s, struct error *err)
 {
     char uri[PATH_MAX_BYTES + 32];
-    int rc = open_data_dir(app, s->hyprxa_data_dir, err);
+    int rc = check_cluster(s, err);
+    if (!rc)
+        rc = open_data_dir(app, s->hyprxa_data_dir, err);
     if (rc)
         return rc;
     snprintf(uri, sizeof uri, "sqlite://%s/hyprxa.db", s->hyprxa_data_dir);
     struct storage_options storage = {
         .uri = first_set(s->hyprxa_storage, s->mongodb_connection_uri, uri),
+        .remote = remote_options(s),
         .flush_interval_us = s->timeseries_flush_interval_us,
         .max_queued_events = (size_t)s->events_max_buffered_events,
         .expire_after_us = s->timeseries_expire_after_us,

@@ -203,7 +203,7 @@ static int sqlite_open(const struct storage_options *options, struct storage **r
         result = lock_folder(sq, err);
     if (!result)
         result = open_database(sq, options, err);
-    if (!result)
+    if (!result && !options->events_only)
         result = open_series(sq, options, err);
     if (!result)
         result = open_logs(sq, options, err);
@@ -248,7 +248,7 @@ static int sqlite_ping(struct storage *st, struct error *err)
     result =
         db_get_int(reader->db, "SELECT value FROM meta WHERE name = 'touched'", 0, &value, err);
     reader_return(sq, reader);
-    return result ? result : series_store_ping(sq->series, err);
+    return result || !sq->series ? result : series_store_ping(sq->series, err);
 }
 
 static void sqlite_get_stats(struct storage *st, struct storage_stats *ret)
@@ -260,7 +260,8 @@ static void sqlite_get_stats(struct storage *st, struct storage_stats *ret)
     ret->event_commits = atomic_load_explicit(&sq->writer.commits, memory_order_relaxed);
     ret->events_queued = atomic_load_explicit(&sq->writer.queued, memory_order_relaxed);
     ret->bytes_on_disk = db_bytes_on_disk(sq->path) + log_store_bytes(sq->logs);
-    series_store_stats(sq->series, ret);
+    if (sq->series)
+        series_store_stats(sq->series, ret);
 }
 
 /* --- series: passed on --- */

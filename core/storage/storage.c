@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const struct storage_ops *const back_ends[] = {&storage_sqlite_ops};
+static const struct storage_ops *const back_ends[] = {&storage_sqlite_ops, &storage_journal_ops};
 
 int storage_open(const struct storage_options *options, struct storage **ret, struct error *err)
 {
@@ -14,7 +14,8 @@ int storage_open(const struct storage_options *options, struct storage **ret, st
             return back_ends[i]->open(options, ret, err);
     /* Of a URI only the scheme is shown: the rest may hold a password. */
     return error_set(err, ERR_UNSUPPORTED,
-                     "storage: no back end for '%.*s'; expected sqlite:///path/hyprxa.db",
+                     "storage: no back end for '%.*s'; expected sqlite:///path/hyprxa.db or "
+                     "mongodb://host",
                      (int)strcspn(options->uri, "/?@"), options->uri);
 }
 

@@ -22,14 +22,36 @@
 struct json_object;
 struct storage;
 
+enum storage_remote_collection {
+    STORAGE_REMOTE_TOPICS,
+    STORAGE_REMOTE_UNITOPS,
+    STORAGE_REMOTE_EVENTS,
+    STORAGE_REMOTE_TIMESERIES,
+    STORAGE_REMOTE_COLLECTIONS
+};
+
+/* Of a database outside this process.  Names are borrowed and outlive the storage. */
+struct storage_remote {
+    const char *data_dir; /* of the journal in front of it */
+    uint64_t journal_max; /* bytes that may wait in the journal; 0: 1 GiB */
+    const char *app_name; /* shown to the server */
+    const char *collections[STORAGE_REMOTE_COLLECTIONS][2];           /* database, collection */
+    int64_t server_selection_ms, connect_ms, socket_ms, heartbeat_ms; /* 0: 2, 10, 10, 20 s */
+    size_t max_pool_size;                                             /* 0: 25 */
+    int64_t event_interval_ms; /* between writes of a few events; 0: 100 */
+    bool original_documents;   /* nothing in them that the original system does not write */
+};
+
 struct storage_options {
     const char *uri; /* sqlite:///path/hyprxa.db (series.db beside it) or mongodb://... */
+    struct storage_remote remote;
     uint64_t origin; /* this node; 0: read from, or made and kept in, the data directory */
     int64_t flush_interval_us; /* samples: longest time in memory only; 0.2-1 s */
     size_t max_queued_events;  /* storage_event_append() waits beyond this; default 10,000 */
     size_t max_queued_samples; /* storage_samples_append() waits beyond this; default 1,000,000 */
     int64_t expire_after_us;   /* samples and events older than this are dropped; 0: never */
     int64_t logs_expire_after_us; /* the same of logs */
+    bool events_only;          /* no samples and no states: of a journal */
 };
 
 /* --- life cycle [control] --- */
@@ -198,6 +220,8 @@ struct storage_stats {
     uint64_t bytes_on_disk;
     uint64_t samples_expired; /* dropped by retention */
     uint64_t damaged;         /* chunks and log rows that could not be read */
+    /* Of a journal: events and bytes that the database does not have yet; events it refused. */
+    uint64_t journal_events, journal_bytes, journal_refused;
 };
 void storage_get_stats(struct storage *st, struct storage_stats *ret);
 int storage_ping(struct storage *st, struct error *err); /* can it be written and read now? */

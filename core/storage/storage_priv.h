@@ -88,6 +88,7 @@ struct storage_log_cursor {
 };
 
 extern const struct storage_ops storage_sqlite_ops;
+extern const struct storage_ops storage_journal_ops; /* a database elsewhere, behind a journal */
 
 /* --- the store of series: samples and plugin state in series.db (series*.c) --- */
 

@@ -8,6 +8,7 @@ pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
 # Of the real back ends, each a module that is left out where its library is not there.
 pkg_check_modules(RABBITMQ QUIET IMPORTED_TARGET librabbitmq)
+pkg_search_module(MONGOC QUIET IMPORTED_TARGET libmongoc-1.0)
 pkg_check_modules(MEMCACHED QUIET IMPORTED_TARGET libmemcached)
 if(HYPRXA_TESTS)
   pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
