@@ -168,6 +168,7 @@ CACHE_CONTRACT(what_is_not_allowed_is_refused)
 
 /* --- leases --- */
 
+/* [D 11] Nobody extends or releases the lease of another. */
 CACHE_CONTRACT(a_lease_has_one_owner_until_it_is_released)
 {
     struct cache *c = open_cache(back_end);
@@ -214,6 +215,7 @@ static void *contend(void *arg)
     return NULL;
 }
 
+/* [D 10] */
 CACHE_CONTRACT(a_lease_excludes_under_contention)
 {
     struct cache *c = open_cache(back_end);
