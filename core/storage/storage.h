@@ -51,7 +51,7 @@ struct storage_options {
     size_t max_queued_samples; /* storage_samples_append() waits beyond this; default 1,000,000 */
     int64_t expire_after_us;   /* samples and events older than this are dropped; 0: never */
     int64_t logs_expire_after_us; /* the same of logs */
-    bool events_only;          /* no samples and no states: of a journal */
+    bool events_only;             /* no samples and no states: of a journal */
 };
 
 /* --- life cycle [control] --- */
