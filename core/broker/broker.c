@@ -151,6 +151,14 @@ bool broker_wanted(struct broker *broker, enum broker_exchange exchange, const c
 
 /* --- queries --- */
 
+bool broker_confirmed(struct broker *broker, enum broker_exchange exchange, uint64_t *ret_sequence)
+{
+    if (!broker->ops->confirmed)
+        return false;
+    *ret_sequence = broker->ops->confirmed(broker, exchange);
+    return true;
+}
+
 void broker_get_stats(struct broker *broker, enum broker_exchange exchange,
                       struct broker_stats *ret)
 {

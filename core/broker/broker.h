@@ -66,6 +66,12 @@ void broker_unsubscribe(struct broker_subscription *subscription);
 bool broker_wanted(struct broker *broker, enum broker_exchange exchange, const char *key);
 
 /* --- queries [any] --- */
+
+/* How far the server has what this node published: the highest number of a message that it confirmed
+ * with all before it, 0 where none yet.  False: delivery is in this process, there is nothing to
+ * confirm. */
+bool broker_confirmed(struct broker *broker, enum broker_exchange exchange, uint64_t *ret_sequence);
+
 struct broker_stats {
     bool connected;
     uint64_t published, delivered, unroutable, queued, dropped;

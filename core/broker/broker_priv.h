@@ -21,6 +21,8 @@ struct broker_ops {
     /* --- optional --- */
     bool (*wanted)(struct broker *broker, enum broker_exchange exchange,
                    const char *key); /* NULL: always true */
+    uint64_t (*confirmed)(struct broker *broker,
+                          enum broker_exchange exchange); /* NULL: nothing is */
 };
 
 /* Every back end's object begins with this. */

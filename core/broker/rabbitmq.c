@@ -127,6 +127,11 @@ static void rabbitmq_get_stats(struct broker *broker, enum broker_exchange excha
     pthread_mutex_unlock(&p->lock);
 }
 
+static uint64_t rabbitmq_confirmed(struct broker *broker, enum broker_exchange exchange)
+{
+    return atomic_load(&rabbitmq_of(broker)->publishers[exchange].confirmed_sequence);
+}
+
 __attribute__((visibility("default"))) const struct broker_ops broker_rabbitmq_ops = {
     .scheme = "amqp",
     .open = rabbitmq_open,
@@ -136,4 +141,5 @@ __attribute__((visibility("default"))) const struct broker_ops broker_rabbitmq_o
     .subscribe = rabbitmq_subscribe,
     .unsubscribe = rabbitmq_unsubscribe,
     .get_stats = rabbitmq_get_stats,
+    .confirmed = rabbitmq_confirmed,
 };

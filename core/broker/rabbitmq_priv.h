@@ -19,6 +19,7 @@
 enum {
     PUBLISH_WINDOW = 1024, /* sent and not confirmed: a power of two */
     DRAIN_MS = 5000,       /* what stop waits for a server that answers */
+    QUEUED_BYTES_MAX = 64 << 20,
 };
 
 struct consumer;
@@ -51,6 +52,7 @@ struct publisher {
 
     /* atomic */
     atomic_ullong confirmed, lost, unconfirmed;
+    atomic_ullong confirmed_sequence; /* number of the last confirmed without a gap */
     atomic_bool connected;
 };
 

@@ -27,8 +27,13 @@ static void confirm_one(struct publisher *p, uint64_t position)
 static void advance(struct publisher *p)
 {
     uint64_t before = p->first;
-    for (; p->first < p->next && sent_at(p, p->first)->confirmed; p->first++)
-        ring_item_release(&sent_at(p, p->first)->item);
+    for (; p->first < p->next && sent_at(p, p->first)->confirmed; p->first++) {
+        struct ring_item *item = &sent_at(p, p->first)->item;
+        const struct message_id *id = message_id(item->message);
+        if (id->origin)
+            atomic_store_explicit(&p->confirmed_sequence, id->sequence, memory_order_release);
+        ring_item_release(item);
+    }
     atomic_fetch_add_explicit(&p->confirmed, p->first - before, memory_order_relaxed);
     atomic_store_explicit(&p->unconfirmed, p->next - p->first, memory_order_relaxed);
 }
@@ -219,6 +224,7 @@ int publisher_init(struct publisher *p, const struct rabbitmq_uri *uri,
     p->exchange_name = name;
     p->first = p->next = 1;
     p->ring.max = broker_max_queued(options);
+    p->ring.max_bytes = QUEUED_BYTES_MAX;
     int rc = link_init(&p->link, uri,
                        exchange == BROKER_EVENTS ? "events publisher" : "timeseries publisher",
                        option_ms(options->initial_backoff_ms, 1000),

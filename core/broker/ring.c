@@ -23,7 +23,8 @@ static int grow(struct ring *r)
 
 int ring_put(struct ring *r, const char *key, struct message *message)
 {
-    if (ring_length(r) >= r->max)
+    size_t bytes = r->max_bytes ? message_body(message).len : 0;
+    if (ring_length(r) >= r->max || (r->bytes && r->bytes + bytes > r->max_bytes))
         return ERR_AGAIN;
     if (ring_length(r) == r->room && grow(r))
         return ERR_NOMEM;
@@ -31,14 +32,19 @@ int ring_put(struct ring *r, const char *key, struct message *message)
     if (!copy)
         return ERR_NOMEM;
     r->items[r->tail++ & (r->room - 1)] = (struct ring_item){copy, message_ref(message)};
+    r->bytes += bytes;
     return 0;
 }
 
 size_t ring_take(struct ring *r, struct ring_item *out, size_t n)
 {
     size_t taken = 0;
-    while (taken < n && r->head < r->tail)
-        out[taken++] = r->items[r->head++ & (r->room - 1)];
+    while (taken < n && r->head < r->tail) {
+        out[taken] = r->items[r->head++ & (r->room - 1)];
+        if (r->max_bytes)
+            r->bytes -= message_body(out[taken].message).len;
+        taken++;
+    }
     return taken;
 }
 

@@ -15,10 +15,12 @@ struct ring_item {
 struct ring {
     struct ring_item *items; /* position p lies at p & (room - 1) */
     size_t room, max;
-    uint64_t head, tail; /* next to take, next to put */
+    size_t bytes, max_bytes; /* of the bodies queued, where there is a maximum */
+    uint64_t head, tail;     /* next to take, next to put */
 };
 
-/* Copies the key and takes a reference.  ERR_AGAIN: `max` are queued; ERR_NOMEM. */
+/* Copies the key and takes a reference.  ERR_AGAIN: `max` are queued, or the queue is
+ * not empty and would hold more than `max_bytes`; ERR_NOMEM. */
 int ring_put(struct ring *r, const char *key, struct message *message);
 /* Move up to `n` items out; they are the caller's. */
 size_t ring_take(struct ring *r, struct ring_item *out, size_t n);

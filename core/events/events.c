@@ -12,12 +12,16 @@
 
 static const char logger[] = "hyprxa.events";
 
-/* The committing writer: pass the batch on.  Stored events are never lost by this: a full broker
+/* The committing writer: pass the batch on; to a broker outside this process by the relay.  Stored events are never lost by this: a full broker
  * queue only costs their live delivery, which is counted and told to the streams as a gap. */
 static void committed(void *ctx, const char *const *keys, struct message *const *messages, size_t n)
 {
     struct events *e = ctx;
     size_t taken = 0;
+    if (e->relay) {
+        relay_committed(e->relay, keys, messages, n);
+        return;
+    }
     while (taken < n) {
         size_t now = 0;
         int rc = broker_publish(e->options.broker, BROKER_EVENTS, keys + taken, messages + taken,
@@ -48,8 +52,10 @@ int events_new(const struct events_options *options, struct events **ret, struct
                                   .max_subscribers = options->max_subscribers,
                                   .name = "events-feeds"};
     int rc = feeds_new(&feeds, &e->feeds, err);
+    if (!rc)
+        rc = relay_new(options, &e->relay, err);
     if (rc) {
-        free(e);
+        events_free(e);
         return rc;
     }
     storage_on_event_commit(options->storage, committed, e);
@@ -61,6 +67,8 @@ void events_stop(struct events *e)
 {
     if (e)
         feeds_end_all(e->feeds, STREAM_END_STOPPING, "The server is stopping.");
+    if (e && e->relay)
+        relay_stop(e->relay);
 }
 
 void events_free(struct events *e)
@@ -68,6 +76,7 @@ void events_free(struct events *e)
     if (!e)
         return;
     feeds_free(e->feeds);
+    relay_free(e->relay);
     free(e);
 }
 
@@ -93,10 +102,12 @@ int events_info(struct events *e, struct buf *out)
     struct feeds_stats feeds;
     struct broker_stats broker;
     struct storage_stats storage;
+    struct relay_stats relay;
     char created[TIME_ISO_SIZE];
     feeds_get_stats(e->feeds, &feeds);
     broker_get_stats(e->options.broker, BROKER_EVENTS, &broker);
     storage_get_stats(e->options.storage, &storage);
+    relay_get_stats(e->relay, &relay);
     time_format_iso(e->created_us, created);
     long long uptime = (long long)((time_now_us() - e->created_us) / TIME_US_PER_SECOND);
     size_t max = e->options.max_subscribers;
@@ -115,9 +126,10 @@ int events_info(struct events *e, struct buf *out)
         "\"workers_used\":1,\"worker\":{\"running\":true,\"stopped\":false,\"queue_length\":%llu,"
         "\"pending_batch_length\":0,\"pending_batch_size\":0}},\"dropped\":{\"schema\":%llu,"
         "\"full\":%llu,\"error\":%llu,\"unpublished\":%llu,\"slow_subscribers\":%llu}}",
-        (unsigned long long)broker.queued, (unsigned long long)storage.events_queued,
-        (unsigned long long)broker.published, (unsigned long long)storage.events_committed, created,
-        uptime, (unsigned long long)storage.events_queued,
+        (unsigned long long)(broker.queued + relay.behind),
+        (unsigned long long)storage.events_queued, (unsigned long long)broker.published,
+        (unsigned long long)storage.events_committed, created, uptime,
+        (unsigned long long)storage.events_queued,
         (unsigned long long)atomic_load(&e->refused_schema),
         (unsigned long long)atomic_load(&e->refused_full),
         (unsigned long long)atomic_load(&e->refused_error),
@@ -127,7 +139,9 @@ int events_info(struct events *e, struct buf *out)
 int events_metrics(struct events *e, struct buf *out)
 {
     struct feeds_stats feeds;
+    struct relay_stats relay;
     feeds_get_stats(e->feeds, &feeds);
+    relay_get_stats(e->relay, &relay);
     buf_printf(out,
                "# TYPE hyprxa_events_accepted counter\n"
                "# HELP hyprxa_events_accepted Events answered OK: durable.\n"
@@ -146,8 +160,15 @@ int events_metrics(struct events *e, struct buf *out)
         "# TYPE hyprxa_events_unpublished counter\n"
         "# HELP hyprxa_events_unpublished Events stored whose live delivery was dropped.\n"
         "hyprxa_events_unpublished_total %llu\n"
+        "# TYPE hyprxa_events_relayed counter\n"
+        "# HELP hyprxa_events_relayed Events read back from storage for the broker.\n"
+        "hyprxa_events_relayed_total %llu\n"
+        "# TYPE hyprxa_events_relay_behind gauge\n"
+        "# HELP hyprxa_events_relay_behind Events stored that wait for a queue of the broker.\n"
+        "hyprxa_events_relay_behind %llu\n"
         "# TYPE hyprxa_events_subscribers gauge\n"
         "# HELP hyprxa_events_subscribers Live event streams.\n"
         "hyprxa_events_subscribers %zu\n",
-        (unsigned long long)atomic_load(&e->unpublished), feeds.subscribers);
+        (unsigned long long)atomic_load(&e->unpublished), (unsigned long long)relay.relayed,
+        (unsigned long long)relay.behind, feeds.subscribers);
 }

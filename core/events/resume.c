@@ -48,7 +48,7 @@ static int find_start(struct event_replay *er, const struct resume *resume, uint
     return 0;
 }
 
-static int add_event(struct replay *out, const struct storage_event_row *row)
+struct message *event_message(const struct storage_event_row *row)
 {
     struct event_document doc = {.topic = row->topic,
                                  .routing_key = row->routing_key,
@@ -57,9 +57,14 @@ static int add_event(struct replay *out, const struct storage_event_row *row)
                                  .posted_by = row->posted_by,
                                  .time_us = row->time_us};
     AUTO(buf) text = BUF_INIT(event_document_size_max(&doc));
-    struct message *m = event_document_write(&text, &doc)
-                            ? NULL
-                            : message_new(&row->id, row->time_us, text.data, text.len);
+    return event_document_write(&text, &doc)
+               ? NULL
+               : message_new(&row->id, row->time_us, text.data, text.len);
+}
+
+static int add_event(struct replay *out, const struct storage_event_row *row)
+{
+    struct message *m = event_message(row);
     int rc = m ? replay_add(out, m) : ERR_NOMEM;
     message_unref(m);
     return rc;

@@ -42,12 +42,16 @@ static int journal_event_append(struct storage *st, const struct storage_event *
 {
     struct journal *j = journal_of(st);
     uint64_t bytes = journal_weight(event->payload_len);
-    if (atomic_load(&j->event_bytes) + bytes > j->max_bytes)
+    if (atomic_load(&j->event_bytes) + atomic_load(&j->held_bytes) + bytes > j->max_bytes)
         return error_set(err, ERR_AGAIN, "Event storage is full.");
     atomic_fetch_add(&j->event_bytes, bytes);
     int rc = storage_event_append(j->local, event, deadline_ms, ret_id, err);
-    if (rc)
+    if (rc) {
         atomic_fetch_sub(&j->event_bytes, bytes);
+    } else {
+        atomic_fetch_add_explicit(&j->weight, bytes, memory_order_relaxed);
+        atomic_fetch_add_explicit(&j->weighed, 1, memory_order_relaxed);
+    }
     return rc;
 }
 
@@ -121,7 +125,8 @@ static void journal_get_stats(struct storage *st, struct storage_stats *ret)
     ret->samples_stored = atomic_load(&j->samples_stored);
     ret->samples_duplicate = atomic_load(&j->samples_duplicate);
     ret->samples_failed = atomic_load(&j->samples_failed) + atomic_load(&j->samples_dropped);
-    ret->journal_bytes = atomic_load(&j->event_bytes) + atomic_load(&j->spool_bytes);
+    ret->journal_bytes =
+        atomic_load(&j->event_bytes) + atomic_load(&j->held_bytes) + atomic_load(&j->spool_bytes);
     ret->bytes_on_disk += atomic_load(&j->spool_bytes);
     ret->journal_refused = atomic_load(&j->refused);
     pthread_mutex_lock(&j->lock);
@@ -231,6 +236,7 @@ static int journal_open(const struct storage_options *options, const struct remo
         options->remote.event_interval_ms ? options->remote.event_interval_ms : EVENT_INTERVAL_MS;
     j->max_queued_samples = options->max_queued_samples ? options->max_queued_samples : 1000000;
     j->max_bytes = options->remote.journal_max ? options->remote.journal_max : JOURNAL_MAX;
+    atomic_store(&j->published, UINT64_MAX);
     lock_init(&j->lock);
     cond_init(&j->wake);
     cond_init(&j->changed);
@@ -303,6 +309,8 @@ const struct storage_ops storage_journal_ops = {
     .event_followed = journal_event_followed,
     .event_since = journal_event_since,
     .event_place = journal_event_place,
+    .event_published = journal_event_published,
+    .event_set_published = journal_event_set_published,
     .samples_append = journal_samples_append,
     .samples_flush = journal_samples_flush,
     .samples_range = journal_samples_range,

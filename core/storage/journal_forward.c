@@ -268,16 +268,28 @@ static void note_attempt(struct journal *j, int rc, const struct error *err)
         log_warning(logger, "the database is back");
 }
 
-/* What the database has, and streams no longer ask for. */
+/* What the database and the broker have, and streams no longer ask for. */
 static int forget_events(struct journal *j, struct error *err)
 {
     pthread_mutex_lock(&j->lock);
-    uint64_t forwarded = j->forwarded;
+    uint64_t forwarded = j->forwarded, published = atomic_load(&j->published);
     bool stopping = j->stopping; /* the local storage takes no more writes then */
     pthread_mutex_unlock(&j->lock);
-    return stopping
-               ? 0
-               : sqlite_event_forget(sqlite_of(j->local), forwarded, time_now_us() - KEEP_US, err);
+    return stopping ? 0
+                    : sqlite_event_forget(sqlite_of(j->local), forwarded,
+                                          published < forwarded ? published : forwarded,
+                                          time_now_us() - KEEP_US, err);
+}
+
+/* Bytes of events that the database has and the broker has not, by the events' average. */
+static void measure_held(struct journal *j)
+{
+    pthread_mutex_lock(&j->lock);
+    uint64_t forwarded = j->forwarded, published = atomic_load(&j->published);
+    pthread_mutex_unlock(&j->lock);
+    uint64_t n = atomic_load(&j->weighed);
+    uint64_t average = n ? atomic_load(&j->weight) / n : JOURNAL_EVENT_OVERHEAD;
+    atomic_store(&j->held_bytes, published < forwarded ? (forwarded - published) * average : 0);
 }
 
 static int attempt(struct journal *j, struct error *err)
@@ -302,6 +314,7 @@ static int attempt(struct journal *j, struct error *err)
 static void run_once(struct journal *j)
 {
     struct error err = ERROR_INIT;
+    measure_held(j);
     int rc = save_samples(j, &err);
     if (rc) {
         note_attempt(j, rc, &err);

@@ -56,7 +56,10 @@ struct journal {
     uint64_t spooled; /* blocks behind the rows of the spool */
 
     /* atomic */
-    atomic_ullong event_bytes; /* waiting */
+    atomic_ullong event_bytes;     /* waiting for the database */
+    atomic_ullong held_bytes;      /* and for the broker only, about */
+    atomic_ullong weight, weighed; /* of the events accepted since the start */
+    atomic_ullong published;       /* what the broker has; without one, the highest number */
     atomic_ullong samples_stored, samples_duplicate, samples_dropped, samples_failed, refused;
     atomic_ullong spool_bytes;
 };
@@ -105,6 +108,8 @@ int journal_event_since(struct storage *st, int64_t time_us, uint64_t *ret_after
                         struct error *err);
 int journal_event_place(struct storage *st, const struct message_id *id,
                         struct storage_event_place *ret, struct error *err);
+int journal_event_published(struct storage *st, uint64_t *ret_sequence, struct error *err);
+int journal_event_set_published(struct storage *st, uint64_t sequence, struct error *err);
 int journal_samples_range(struct storage *st, struct series *series, int64_t start_us,
                           int64_t end_us, enum storage_order order,
                           struct storage_sample_cursor **ret, struct error *err);

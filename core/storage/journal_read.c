@@ -189,6 +189,21 @@ int journal_event_place(struct storage *st, const struct message_id *id,
     return storage_event_place(journal_of(st)->local, id, ret, err);
 }
 
+int journal_event_published(struct storage *st, uint64_t *ret_sequence, struct error *err)
+{
+    uint64_t sequence = 0;
+    int rc = storage_event_published(journal_of(st)->local, &sequence, err);
+    if (!rc)
+        atomic_store(&journal_of(st)->published, *ret_sequence = sequence);
+    return rc;
+}
+
+int journal_event_set_published(struct storage *st, uint64_t sequence, struct error *err)
+{
+    atomic_store(&journal_of(st)->published, sequence);
+    return storage_event_set_published(journal_of(st)->local, sequence, err);
+}
+
 struct journal_sample_cursor {
     struct storage_sample_cursor base;
     const struct remote_ops *ops;

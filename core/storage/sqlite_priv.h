@@ -159,11 +159,15 @@ int sqlite_event_since(struct storage *st, int64_t time_us, uint64_t *ret_after,
 int sqlite_event_place(struct storage *st, const struct message_id *id,
                        struct storage_event_place *ret, struct error *err);
 
-/* --- sqlite_journal.c: events that wait for a database behind this one --- */
+/* --- sqlite_journal.c: events that wait for a database or a broker --- */
 
-/* Remember how far that has them, and delete some of those it has that are older than `before_us`. */
-int sqlite_event_forget(struct sqlite_storage *sq, uint64_t forwarded, int64_t before_us,
-                        struct error *err);
+int sqlite_event_published(struct storage *st, uint64_t *ret_sequence, struct error *err);
+int sqlite_event_set_published(struct storage *st, uint64_t sequence, struct error *err);
+
+/* Remember how far the database behind this one has them, and delete some of those up to `done` that
+ * are older than `before_us`. */
+int sqlite_event_forget(struct sqlite_storage *sq, uint64_t forwarded, uint64_t done,
+                        int64_t before_us, struct error *err);
 /* At open: that mark, the newest number given, and the bytes of payloads behind the mark with
  * `overhead` for each. */
 int sqlite_event_mark(struct sqlite_storage *sq, unsigned overhead, uint64_t *ret_forwarded,

@@ -121,6 +121,16 @@ int storage_event_place(struct storage *st, const struct message_id *id,
     return st->ops->event_place(st, id, ret, err);
 }
 
+int storage_event_published(struct storage *st, uint64_t *ret_sequence, struct error *err)
+{
+    return st->ops->event_published(st, ret_sequence, err);
+}
+
+int storage_event_set_published(struct storage *st, uint64_t sequence, struct error *err)
+{
+    return st->ops->event_set_published(st, sequence, err);
+}
+
 int storage_samples_append(struct storage *st, struct sample_block *block, int64_t deadline_ms,
                            struct error *err)
 {

@@ -151,6 +151,10 @@ struct storage_event_place {
 };
 int storage_event_place(struct storage *st, const struct message_id *id,
                         struct storage_event_place *ret, struct error *err);
+/* How far the events have reached who must get them live, kept durably by its user: of the first call
+ * ever, the last number given.  A journal keeps the events behind it. */
+int storage_event_published(struct storage *st, uint64_t *ret_sequence, struct error *err);
+int storage_event_set_published(struct storage *st, uint64_t sequence, struct error *err);
 
 /* --- samples --- */
 

@@ -41,6 +41,8 @@ struct storage_ops {
     int (*event_since)(struct storage *st, int64_t time_us, uint64_t *ret_after, struct error *err);
     int (*event_place)(struct storage *st, const struct message_id *id,
                        struct storage_event_place *ret, struct error *err);
+    int (*event_published)(struct storage *st, uint64_t *ret_sequence, struct error *err);
+    int (*event_set_published)(struct storage *st, uint64_t sequence, struct error *err);
 
     int (*samples_append)(struct storage *st, struct sample_block *block, int64_t deadline_ms,
                           struct error *err);
