@@ -71,22 +71,23 @@ class Server:
 
     # --- life ---
 
-    def start(self):
+    def start(self, path="/health/ready"):
+        """`path`: what must answer 200; `/health/live` where a back end is away."""
         assert self.process is None, "the server runs already"
         command = [PROGRAM, "--conf-dir", self.conf_dir, "--plugin-dir", PLUGINS,
                    "--data-dir", self.data_dir, "--listen", f"127.0.0.1:{self.port}", *self.flags]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([str(c) for c in command], env=self.env,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(self._is_ready, "/health/ready", seconds=20)
+        until(lambda: self._answers(path), path, seconds=20)
         return self
 
-    def _is_ready(self):
+    def _answers(self, path):
         if self.process.poll() is not None:
             code, self.process = self.process.returncode, None
             raise AssertionError(f"hyprxad ended with {code} before it was ready:\n{self.log()}")
         try:
-            return self.get("/health/ready").status == 200
+            return self.get(path).status == 200
         except OSError:
             return False
 
