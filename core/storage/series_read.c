@@ -45,8 +45,8 @@ static const char *const statements[READ_COUNT] = {
     [READ_ASCENDING] = SPANS " ORDER BY start, seq",
     [READ_DESCENDING] = SPANS " ORDER BY start DESC, seq DESC",
     [READ_ID] = "SELECT id FROM series WHERE source=?1 AND canonical=?2",
-    [READ_LAST] = "SELECT max(end) FROM chunks WHERE series=?1 AND"
-                  " start=(SELECT max(start) FROM chunks WHERE series=?1)",
+    [READ_LAST] = ("SELECT max(end) FROM chunks WHERE series=?1 AND"
+                   " start=(SELECT max(start) FROM chunks WHERE series=?1)"),
     [READ_STATE] = "SELECT bytes FROM state WHERE source=?1 AND key=?2",
 };
 

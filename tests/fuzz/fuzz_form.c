@@ -1,6 +1,7 @@
 /* Input: a form or a query, application/x-www-form-urlencoded.  What is taken apart has neither
  * empty names and values nor line breaks, is UTF-8, and means the same when it is encoded again. */
 #include "base/auto.h"
+#include "base/utf8.h"
 #include "fuzz.h"
 #include "http/http_priv.h"
 
@@ -16,7 +17,7 @@ static void check(const struct http_pair *pairs, size_t n, struct buf *out)
         const char *const texts[] = {pairs[i].name, pairs[i].value};
         for (size_t k = 0; k < 2; k++) {
             require(*texts[k] && !strpbrk(texts[k], "\r\n"), "neither empty nor with line breaks");
-            require(url_is_utf8(texts[k], strlen(texts[k])), "UTF-8");
+            require(utf8_is_valid(texts[k], strlen(texts[k])), "UTF-8");
             buf_append_str(out, k ? "=" : i ? "&" : "");
             encode(out, texts[k]);
         }

@@ -2,6 +2,7 @@
  * the rest of the server away; what they let pass is read once more by the letter of RFC 9112 from
  * the bytes as they came, and both must agree on every header, on where the head ends and on how
  * long the body is.  A path and a query that are taken apart hold no forbidden character. */
+#include "base/utf8.h"
 #include "civetweb_head.h"
 #include "fuzz.h"
 #include "http/http_priv.h"
@@ -169,7 +170,7 @@ static void check_framing(const struct http_request *r)
 static void check_text(const char *text)
 {
     require(!strpbrk(text, "\r\n"), "no line break in a decoded text");
-    require(url_is_utf8(text, strlen(text)), "decoded text is UTF-8");
+    require(utf8_is_valid(text, strlen(text)), "decoded text is UTF-8");
 }
 
 static void split(struct http_request *r)
