@@ -33,7 +33,7 @@
 #include <unistd.h>
 
 enum { DESCRIPTORS_KEPT = 1024, DESCRIPTORS_ASSUMED = 1 << 20 };
-enum { HTTP_STOP_MS = 3000, PLUGIN_GRACE_MS = 1500, PATH_MAX_BYTES = 4096 };
+enum { HTTP_STOP_MS = 3000, PLUGIN_GRACE_MS = 1500, PROGRESS_MS = 5000, PATH_MAX_BYTES = 4096 };
 
 static const char logger[] = "hyprxa.app";
 
@@ -436,6 +436,16 @@ int app_start(const struct settings *settings, const struct source_configs *sour
 unsigned app_port(const struct app *app, size_t i)
 {
     return http_server_port(app->server, i);
+}
+
+int app_check_progress(struct app *app, struct error *err)
+{
+    struct error answer = ERROR_INIT;
+    int rc =
+        streamer_check(http_server_streamer(app->server), time_monotonic_ms() + PROGRESS_MS, err);
+    if (!rc)
+        storage_ping(app->storage, &answer); /* that a database is away shows in /health/ready */
+    return rc;
 }
 
 bool app_stop(struct app *app)

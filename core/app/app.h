@@ -27,6 +27,10 @@ int app_start(const struct settings *settings, const struct source_configs *sour
 /* The port of the i-th listener. */
 unsigned app_port(const struct app *app, size_t i);
 
+/* Does it make progress: do the streamer's threads and the writer of the storage answer?  0, also when
+ * the storage answers with an error.  Blocks while the writer is stuck.  [any], not while stopping */
+int app_check_progress(struct app *app, struct error *err);
+
 /* Tell the streams, flush the queues, release all.  False: a plugin's thread was abandoned and the
  * process must end by _exit(). */
 bool app_stop(struct app *app);

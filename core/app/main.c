@@ -2,6 +2,7 @@
 #include "app/app.h"
 #include "base/auto.h"
 #include "base/log.h"
+#include "base/notify.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 enum { EXIT_CONFIG = 78, TEXT_MAX = 1 << 20 }; /* EX_CONFIG of sysexits.h */
+enum { WATCHDOG_END_MS = 15000 };              /* a database that is away is waited for so long */
 
 static const char logger[] = "hyprxa.main";
 
@@ -149,27 +151,56 @@ static void log_problems(struct buf *problems)
     buf_clear(problems);
 }
 
-/* Serve until SIGTERM or SIGINT, which the caller has blocked. */
-static int serve(const struct settings *settings, const struct source_configs *sources,
-                 struct buf *problems, const sigset_t *signals)
+static void log_addresses(const struct settings *settings, const struct app *app)
 {
-    struct error err = ERROR_INIT;
-    struct app *app = NULL;
-    int rc = app_start(settings, sources, problems, &app, &err);
-    log_problems(problems);
-    if (rc) {
-        log_critical(logger, "cannot start: %s", err.message);
-        return rc == ERR_INVALID ? EXIT_CONFIG : EXIT_FAILURE;
-    }
     for (size_t i = 0; i < settings->hyprxa_listen.n; i++) {
         const char *listen = settings->hyprxa_listen.items[i];
         int host = (int)(strrchr(listen, ':') ? strrchr(listen, ':') - listen : 0);
         log_info(logger, "listening on http://%.*s:%u", host, listen, app_port(app, i));
     }
+}
+
+static int makes_progress(void *ctx, struct error *err)
+{
+    return app_check_progress(ctx, err);
+}
+
+/* Until SIGTERM or SIGINT, which the caller has blocked. */
+static void run(struct app *app, struct notify *notify, const sigset_t *signals)
+{
+    struct error err = ERROR_INIT;
     int signal_number = 0;
+    if (notify_watch(notify, makes_progress, app, &err))
+        log_error(logger, "no watchdog: %s", err.message);
+    notify_send(notify, "READY=1\nSTATUS=Serving");
     while (sigwait(signals, &signal_number) == 0 && signal_number == SIGHUP)
         log_warning(logger, "SIGHUP: the configuration is read at start only");
     log_info(logger, "stopping");
+    notify_send(notify, "STOPPING=1\nSTATUS=Stopping: telling the streams, flushing the queues");
+}
+
+static int serve(const struct settings *settings, const struct source_configs *sources,
+                 struct buf *problems, const sigset_t *signals)
+{
+    struct error err = ERROR_INIT;
+    struct app *app = NULL;
+    struct notify *notify;
+    if (notify_open(&notify, &err))
+        log_error(logger, "no word to the service manager: %s", err.message);
+    int rc = app_start(settings, sources, problems, &app, &err);
+    log_problems(problems);
+    if (rc) {
+        log_critical(logger, "cannot start: %s", err.message);
+        notify_close(notify);
+        return rc == ERR_INVALID ? EXIT_CONFIG : EXIT_FAILURE;
+    }
+    log_addresses(settings, app);
+    run(app, notify, signals);
+    if (!notify_unwatch(notify, WATCHDOG_END_MS)) {
+        log_error(logger, "the storage does not answer; ending the process without it");
+        _exit(EXIT_FAILURE);
+    }
+    notify_close(notify);
     if (app_stop(app))
         return EXIT_SUCCESS;
     log_error(logger, "a plugin's thread ignored stop; ending the process without it");

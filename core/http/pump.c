@@ -434,6 +434,7 @@ static void *run(void *arg)
     do {
         int n = epoll_wait(p->epoll_fd, events, EVENTS_AT_ONCE, prepare_to_wait(p));
         p->now_ms = time_monotonic_ms();
+        count_add(&p->stats.turns, 1);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr) /* else it is the wake-up */
                 stream_event(p, events[i].data.ptr, events[i].events);

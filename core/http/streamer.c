@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { CHECK_PAUSE_MS = 5 };
 
 /* --- streams --- */
 
@@ -197,6 +200,22 @@ void streamer_free(struct streamer *s)
 }
 
 /* --- queries --- */
+
+int streamer_check(struct streamer *s, int64_t deadline_ms, struct error *err)
+{
+    const struct timespec pause = {.tv_nsec = CHECK_PAUSE_MS * 1000000L};
+    for (size_t i = 0; i < s->n_pumps; i++) {
+        const struct pump_stats *stats = pump_get_stats(s->pumps[i]);
+        uint64_t before = count_get(&stats->turns);
+        pump_wake(s->pumps[i]);
+        while (count_get(&stats->turns) == before) {
+            if (time_monotonic_ms() >= deadline_ms)
+                return error_set(err, ERR_AGAIN, "the streamer's thread %zu is stuck", i);
+            nanosleep(&pause, NULL);
+        }
+    }
+    return 0;
+}
 
 void streamer_get_stats(struct streamer *s, struct streamer_stats *ret)
 {

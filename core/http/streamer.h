@@ -85,6 +85,8 @@ struct streamer_stats {
     uint64_t websocket_untold; /* `gap`, `stale`, `dropped N`: they have no frame */
 };
 void streamer_get_stats(struct streamer *s, struct streamer_stats *ret);
+/* Do its threads go round?  ERR_AGAIN: one did not until `deadline_ms`. */
+int streamer_check(struct streamer *s, int64_t deadline_ms, struct error *err);
 /* Each live stream of a channel, for /admin/info: created (UTC us), messages delivered.  `each` runs
  * on the calling thread with no lock of the streamer held. */
 typedef void stream_info_fn(void *ctx, int64_t created_us, uint64_t messages);

@@ -258,6 +258,7 @@ void stream_detach(struct stream *s);
 
 struct pump_stats {
     /* atomic, written by the pump */
+    _Atomic uint64_t turns; /* of the loop: does it turn? */
     _Atomic uint64_t delivered, dropped, disconnected_slow, bytes;
     _Atomic uint64_t websocket_faults[WEBSOCKET_FAULTS], websocket_silent, websocket_untold;
 };

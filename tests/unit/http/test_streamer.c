@@ -696,3 +696,34 @@ Test(streamer, survives_coming_and_going_from_many_threads)
     stop(shared.streamer);
     cr_assert_geq(atomic_load(&ended), 900);
 }
+
+static _Atomic int held = 1;
+
+static void hold(void *ctx)
+{
+    (void)ctx;
+    while (atomic_load(&held))
+        usleep(1000);
+}
+
+Test(streamer, a_thread_that_does_not_go_round_is_found)
+{
+    struct streamer *s = start(2, WAIT_MS);
+    struct channel *c = channel_new(s, NULL);
+    struct stream *stream = NULL;
+    struct error err = ERROR_INIT;
+    int pair[2];
+    cr_expect_eq(streamer_check(s, time_monotonic_ms() + WAIT_MS, &err), 0, "%s", err.message);
+
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    cr_assert_eq(stream_new(c, MESSAGE_SSE, hold, NULL, &stream, &err), 0);
+    stream_run(stream, pair[0]);
+    close(pair[1]); /* its end runs on the streamer's thread */
+    while (streamer_check(s, time_monotonic_ms() + 50, &err) == 0) {}
+    cr_expect_eq(err.code, ERR_AGAIN);
+
+    atomic_store(&held, 0);
+    cr_expect_eq(streamer_check(s, time_monotonic_ms() + WAIT_MS, &err), 0, "%s", err.message);
+    channel_unref(c);
+    stop(s);
+}
