@@ -59,5 +59,7 @@ struct event_replay {
 int event_replay_open(struct events *e, char *key, const struct resume *resume,
                       struct event_replay *ret, struct error *err);
 void event_replay_close(struct event_replay *er); /* zeroed is fine */
+/* Behind the last event that is stored; false: storage cannot tell.  [worker] */
+bool event_place(struct events *e, struct message_place *ret);
 
 #endif

@@ -1,5 +1,6 @@
 /* Events from where a client left off: read back from storage, by number, of whatever topic. */
 #include "base/auto.h"
+#include "base/log.h"
 #include "base/time.h"
 #include "broker/broker.h"
 #include "events/events_priv.h"
@@ -13,16 +14,30 @@ static bool is_wanted(void *ctx, const char *full_key)
     return topic_match(ctx, full_key);
 }
 
-/* The client's place is not among the stored events: say so, and go on with the oldest after it, or,
- * where it is none of ours, with the next. */
-static void find_gap(struct event_replay *er, const struct resume *resume,
-                     const struct storage_event_place *found, uint64_t *after)
+static bool is_ours(const struct event_replay *er, const struct resume *resume,
+                    const struct storage_event_place *found)
 {
-    bool ours = resume->kind == RESUME_BEHIND && !resume->place.within &&
-                resume->place.id.origin == storage_origin(er->storage) &&
-                resume->place.id.epoch <= storage_epoch(er->storage) &&
-                resume->place.id.sequence <= found->newest;
-    *after = ours ? resume->place.id.sequence : found->newest;
+    return resume->kind == RESUME_BEHIND && !resume->place.within &&
+           resume->place.id.origin == storage_origin(er->storage) &&
+           resume->place.id.epoch <= storage_epoch(er->storage) &&
+           resume->place.id.sequence <= found->newest;
+}
+
+/* Is all that came behind the client's place still stored?  The event of that number itself may have
+ * expired, or never have been: number 0 is the place before the first. */
+static bool is_complete(const struct resume *resume, const struct storage_event_place *found)
+{
+    uint64_t sequence = resume->place.id.sequence;
+    return found->stored || sequence == found->newest || found->oldest == sequence + 1;
+}
+
+/* Events behind the client's place are not stored any more: say so, and go on with the oldest after
+ * it, or, where it is none of ours, with the next. */
+static void find_gap(struct event_replay *er, bool ours, const struct storage_event_place *found,
+                     uint64_t *after)
+{
+    if (!ours)
+        *after = found->newest;
     er->goes_on.id =
         (struct message_id){storage_origin(er->storage), storage_epoch(er->storage), *after};
     er->gap = (struct replay_gap){
@@ -42,10 +57,25 @@ static int find_start(struct event_replay *er, const struct resume *resume, uint
     int rc = storage_event_place(er->storage, &resume->place.id, &found, err);
     if (rc)
         return rc;
+    bool ours = is_ours(er, resume, &found);
     *after = resume->place.id.sequence;
-    if (resume->kind == RESUME_UNKNOWN || resume->place.within || !found.stored)
-        find_gap(er, resume, &found, after);
+    if (!ours || !is_complete(resume, &found))
+        find_gap(er, ours, &found, after);
     return 0;
+}
+
+bool event_place(struct events *e, struct message_place *ret)
+{
+    static const struct message_id none;
+    struct storage *st = e->options.storage;
+    struct storage_event_place found;
+    struct error err = ERROR_INIT;
+    if (storage_event_place(st, &none, &found, &err)) {
+        log_warning("hyprxa.events", "a stream begins without an id: %s", err.message);
+        return false;
+    }
+    *ret = (struct message_place){.id = {storage_origin(st), storage_epoch(st), found.newest}};
+    return true;
 }
 
 struct message *event_message(const struct storage_event_row *row)

@@ -151,7 +151,9 @@ static void stream(struct http_request *r, void *ctx)
     }
     const char *keys[] = {key};
     struct feed_wish wish = {.keys = keys, .n_keys = 1};
+    struct message_place place;
     wish.replay = replay.cursor ? &replay.stream : NULL;
+    wish.place = !replay.cursor && event_place(e, &place) ? &place : NULL;
     bool used;
     if (feeds_stream(e->feeds, r, &wish, &used, &err))
         log_info(logger, "no stream of '%s': %s", key, err.message);

@@ -264,7 +264,7 @@ int feeds_stream(struct feeds *f, struct http_request *r, const struct feed_wish
     }
     /* From here on stream_ended() gives the stream back, also when it could not begin. */
     return wish->replay ? stream_resume(r, feed->channel, wish->replay, stream_ended, feed, err)
-                        : stream_begin(r, feed->channel, stream_ended, feed, err);
+                        : stream_begin(r, feed->channel, wish->place, stream_ended, feed, err);
 }
 
 /* Call `each` with the lock held for every feed that takes streams. */

@@ -41,6 +41,7 @@ struct feed_wish {
     size_t n_keys;
     void *tag;
     const struct stream_replay *replay; /* what the stream begins with; NULL: nothing */
+    const struct message_place *place;  /* without a replay: as for stream_begin() */
 };
 /* Answer `r` with the stream of a key set.  `tag` belongs to the feed once it is made: *ret_used is
  * false when an equal feed was there already (or on failure) and the tag stays the caller's.  Every

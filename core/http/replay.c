@@ -119,6 +119,16 @@ static int read_rest(struct run *run, struct stream *s, struct error *err)
     return more > 0 || stream_lags(s);
 }
 
+/* Go live behind what was read, which is sent first; and who is cut before the first message behind it
+ * need not read it all again. */
+static int join(struct run *run, struct stream *s, struct error *err)
+{
+    struct message_place place = {.id = run->out.reached};
+    if (sse_append_place(&run->out.bytes, &place, run->out.form))
+        return error_set(err, ERR_NOMEM, "out of memory for a replay");
+    return stream_join(s, &run->out.bytes, &place.id, err);
+}
+
 int replay_run(struct http_request *r, struct channel *c, enum message_frame_kind form,
                const struct stream_replay *replay, stream_end_fn *on_end, void *ctx,
                struct stream **ret, struct error *err)
@@ -139,7 +149,7 @@ int replay_run(struct http_request *r, struct channel *c, enum message_frame_kin
         if (rc > 0 && round == JOIN_ROUNDS)
             rc = error_set(err, ERR_LIMIT, "More is published than can be replayed.");
         if (!rc)
-            rc = stream_join(s, &run.out.bytes, &run.out.reached, err);
+            rc = join(&run, s, err);
         if (!rc)
             break;
         if (s)

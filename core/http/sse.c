@@ -23,12 +23,27 @@ int sse_append_comment(struct buf *out, const char *text, size_t len)
 
 size_t sse_format_id(const struct message_place *place, char out[SSE_ID_SIZE])
 {
-    if (place->id.sequence == 0)
+    static const struct message_id none;
+    if (memcmp(&place->id, &none, sizeof none) == 0)
         return 0;
     memcpy(out, "id: ", 4);
     size_t len = 4 + message_place_format(place, out + 4);
     memcpy(out + len, "\r\n", 2);
     return len + 2;
+}
+
+int sse_append_place(struct buf *out, const struct message_place *place,
+                     enum message_frame_kind form)
+{
+    char id[SSE_ID_SIZE];
+    size_t len = form == MESSAGE_WEBSOCKET ? 0 : sse_format_id(place, id);
+    if (len == 0)
+        return 0;
+    if (form == MESSAGE_SSE)
+        buf_printf(out, "%zx\r\n", len + strlen("\r\n"));
+    buf_append(out, id, len);
+    buf_append_lit(out, "\r\n");
+    return form == MESSAGE_SSE ? buf_append_lit(out, "\r\n") : 0;
 }
 
 static size_t format_id(const struct message *m, char out[SSE_ID_SIZE])

@@ -1,6 +1,7 @@
 /* From a request to a stream: the head, then the socket goes to the streamer. */
 #include "base/log.h"
 #include "http/adopt.h"
+#include "http/sse.h"
 #include "http/stream_start.h"
 
 #include <errno.h>
@@ -49,7 +50,15 @@ static int append_sse_headers(const struct http_request *r, struct buf *out)
                                "x-accel-buffering: no\r\n\r\n");
 }
 
-static int send_head(struct http_request *r, struct error *err)
+static enum message_frame_kind form_of(const struct http_request *r)
+{
+    if (http_route_is_websocket(r->route))
+        return MESSAGE_WEBSOCKET;
+    return r->http10 ? MESSAGE_SSE_UNCHUNKED : MESSAGE_SSE;
+}
+
+/* `place` may be NULL. */
+static int send_head(struct http_request *r, const struct message_place *place, struct error *err)
 {
     struct buf *out = &r->worker->out;
     bool websocket = http_route_is_websocket(r->route);
@@ -59,6 +68,8 @@ static int send_head(struct http_request *r, struct error *err)
     buf_clear(out);
     http_head_begin(r, r->status, out);
     int rc = websocket ? upgrade_append_headers(r, out) : append_sse_headers(r, out);
+    if (place && !rc)
+        rc = sse_append_place(out, place, form_of(r));
     if (rc || out->failed) {
         r->dead = true;
         http_close_after(r);
@@ -157,18 +168,12 @@ static void carrier_run(struct http_request *r, struct carrier *c, struct stream
     atomic_fetch_sub(&r->server->streamer->parked, 1);
 }
 
-static enum message_frame_kind form_of(const struct http_request *r)
-{
-    if (http_route_is_websocket(r->route))
-        return MESSAGE_WEBSOCKET;
-    return r->http10 ? MESSAGE_SSE_UNCHUNKED : MESSAGE_SSE;
-}
-
 /* What a request wants to become. */
 struct start {
     struct channel *channel;
     enum message_frame_kind form;
     const struct stream_replay *replay; /* NULL: none */
+    const struct message_place *place;  /* without a replay: where it joins; NULL: not told */
     stream_end_fn *on_end;
     void *ctx;
 };
@@ -211,12 +216,12 @@ static int make_stream(struct http_request *r, const struct start *start, struct
 {
     if (!start->replay) {
         int rc = stream_new(start->channel, start->form, start->on_end, start->ctx, ret, err);
-        return rc ? rc : send_head(r, err);
+        return rc ? rc : send_head(r, start->place, err);
     }
     int rc = take_replay(r, err);
     if (rc)
         return rc;
-    rc = send_head(r, err);
+    rc = send_head(r, NULL, err);
     if (!rc)
         rc = run_replay(r, start, ret, err);
     atomic_fetch_sub(&r->server->streamer->replaying, 1);
@@ -263,16 +268,16 @@ static int begin(struct http_request *r, const struct start *start, struct error
     return rc;
 }
 
-int stream_begin(struct http_request *r, struct channel *c, stream_end_fn *on_end, void *ctx,
-                 struct error *err)
+int stream_begin(struct http_request *r, struct channel *c, const struct message_place *place,
+                 stream_end_fn *on_end, void *ctx, struct error *err)
 {
-    struct start start = {c, form_of(r), NULL, on_end, ctx};
+    struct start start = {c, form_of(r), NULL, place, on_end, ctx};
     return begin(r, &start, err);
 }
 
 int stream_resume(struct http_request *r, struct channel *c, const struct stream_replay *replay,
                   stream_end_fn *on_end, void *ctx, struct error *err)
 {
-    struct start start = {c, form_of(r), replay, on_end, ctx};
+    struct start start = {c, form_of(r), replay, NULL, on_end, ctx};
     return begin(r, &start, err);
 }

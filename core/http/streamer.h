@@ -50,14 +50,15 @@ enum stream_end {
 void channel_end(struct channel *c, enum stream_end code, const char *reason);
 
 /* Turn the request into a stream of `c`, from the next published message on: a WebSocket where its
- * route is one, else SSE.  Sends the head, adopts the socket, returns; the worker is free.  This answers the request, also on failure
- * (ERR_LIMIT, no descriptor or worker left, or ERR_UNAVAILABLE, stopping: 503; ERR_INVALID, a body:
+ * route is one, else SSE.  Sends the head, adopts the socket, returns; the worker is free.  `place`
+ * (may be NULL) is told by SSE at once: who is cut before the first message comes back behind it, so
+ * it must have been taken before the call.  This answers the request, also on failure (ERR_LIMIT, no descriptor or worker left, or ERR_UNAVAILABLE, stopping: 503; ERR_INVALID, a body:
  * 400; ERR_CLOSED: the client is gone).  `on_end` (may be NULL) runs exactly once, with no lock of
  * the streamer held: on a streamer thread when the stream is gone, or on this one before a failure
  * is returned (or 0, for HEAD).  It must not block.  [worker] */
 typedef void stream_end_fn(void *ctx);
-int stream_begin(struct http_request *r, struct channel *c, stream_end_fn *on_end, void *ctx,
-                 struct error *err);
+int stream_begin(struct http_request *r, struct channel *c, const struct message_place *place,
+                 stream_end_fn *on_end, void *ctx, struct error *err);
 
 /* The same, from where the client left off: first what `replay` gives, then live, without loss or
  * repetition between the two.  The replay runs on this worker, at most as many at once as may hold

@@ -46,7 +46,7 @@ static void stream(struct http_request *r, void *ctx)
     if (!is_offered(l, r))
         return;
     atomic_fetch_add(&l->n_streams, 1);
-    if (stream_begin(r, l->channel, stream_ended, l, &err))
+    if (stream_begin(r, l->channel, NULL, stream_ended, l, &err))
         log_cause(LOG_LEVEL_INFO, logger, &err, "no stream of logs: %s", err.message);
 }
 

@@ -411,6 +411,14 @@ int sample_replay_open(struct timeseries *ts, struct series *const *series, size
     return 0;
 }
 
+struct message_place sample_place(struct timeseries *ts)
+{
+    struct replay_want none = {0};
+    uint64_t head = replay_index_span(ts->index, &none, NULL).head;
+    struct storage *st = ts->options.storage;
+    return (struct message_place){.id = {storage_origin(st), storage_epoch(st), head}};
+}
+
 const struct stream_replay *sample_replay_stream(const struct sample_replay *sr)
 {
     return &sr->stream;

@@ -13,6 +13,8 @@ struct sample_replay;
  * so that what is published from now on is made into messages.  [worker] */
 int sample_replay_open(struct timeseries *ts, struct series *const *series, size_t n,
                        const struct resume *resume, struct sample_replay **ret, struct error *err);
+/* Behind all that was published.  [any] */
+struct message_place sample_place(struct timeseries *ts);
 const struct stream_replay *sample_replay_stream(const struct sample_replay *sr);
 void sample_replay_close(struct sample_replay *sr); /* NULL is fine */
 

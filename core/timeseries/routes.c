@@ -158,8 +158,11 @@ static int follow(struct timeseries *ts, struct http_request *r, const struct ho
                   const struct resume *resume, struct feed_wish *wish, bool *ret_used,
                   struct error *err)
 {
-    if (resume->kind == RESUME_LIVE)
+    if (resume->kind == RESUME_LIVE) {
+        struct message_place place = sample_place(ts);
+        wish->place = &place;
         return feeds_stream(ts->feeds, r, wish, ret_used, err);
+    }
     struct sample_replay *replay = NULL;
     struct series **series = calloc(wish->n_keys, sizeof *series);
     int rc = series ? 0 : error_set(err, ERR_NOMEM, "out of memory");

@@ -195,6 +195,7 @@ class Heartbeat(unittest.TestCase):
         server = serve(self, {"HYPRXA_HEARTBEAT": "1"})
         server.post("/topics/save", {"topic": "t", "jschema": {}})
         with server.stream("/events/t/stream") as stream:
+            stream.place()
             for _ in range(2):
                 self.assertEqual(stream.wire.chunk(), b": ping\r\n\r\n")
 

@@ -152,6 +152,44 @@ class Events(unittest.TestCase):
                     self.assertEqual((event.name, event.json()["payload"]["n"]), (None, i))
                     last = event.id
 
+    def test_client_cut_before_its_first_event_loses_none(self):
+        """Also of a node that has never seen an event, and over a stop and a kill -9."""
+        n = 0
+        for end in (None, None, self.server.stop, self.server.kill):
+            with self.server.stream("/events/storm/stream?routingKey=north.*") as stream:
+                place = stream.place()
+            self.publish(key="south.a", n=-1)
+            for i in range(3):
+                self.publish(key="north.a", n=n + i)
+            if end:
+                end()
+                self.server.start()
+            with self.server.stream("/events/storm/stream?routingKey=north.*",
+                                    {"Last-Event-ID": place}) as stream:
+                for i in range(n, n + 3):
+                    event = stream.next()
+                    self.assertEqual((event.name, event.json()["payload"]["n"]), (None, i))
+            n += 3
+
+    def test_every_way_to_begin_tells_the_place_and_none_needs_it_to_go_on(self):
+        with self.server.stream("/events/storm/stream?since=-1h") as stream:
+            place = stream.place()  # nothing is stored
+        self.publish(n=0)
+        for path, headers in (("?since=-1h", {}), ("", {"Last-Event-ID": place})):
+            with self.server.stream("/events/storm/stream" + path, headers) as stream:
+                self.assertEqual(stream.next().json()["payload"]["n"], 0)
+                behind = stream.place()
+            with self.server.stream("/events/storm/stream", {"Last-Event-ID": behind}) as stream:
+                self.assertEqual(stream.place(), behind)
+        wire = client.Wire(self.server.address)
+        self.addCleanup(wire.close)
+        wire.send(b"GET /events/storm/stream HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        wire.head()
+        self.assertEqual((wire.line(), wire.line()), (f"id: {behind}".encode(), b""))
+        with self.server.websocket("/events/storm/ws") as ws:
+            self.publish(n=1)
+            self.assertEqual(ws.next()["payload"]["n"], 1)
+
     def test_since_gives_what_is_stored_from_then_on_and_goes_live(self):
         for i in range(5):
             self.publish(publisher=0, n=i)
@@ -390,6 +428,24 @@ class Samples(unittest.TestCase):
                     last = event.id
         for key, numbers in by_series(seen).items():
             self.assertEqual(numbers, list(range(rows)), key)
+
+    def test_client_cut_before_its_first_sample_loses_none(self):
+        for end in (None, None, self.server.stop):
+            with self.server.stream("/timeseries/one/stream") as stream:
+                place = stream.place()
+            first = self.tables[1].rows
+            self.tables[1].add(20)
+            self.await_rows()
+            if end:
+                end()
+                self.server.start()
+            seen = []
+            with self.server.stream("/timeseries/one/stream", {"Last-Event-ID": place}) as stream:
+                while len(seen) < 20:
+                    event = stream.next()
+                    self.assertIsNone(event.name, event)
+                    seen += by_series([event.json()])["right", "b"]
+            self.assertEqual(seen, list(range(first, first + 20)))
 
     def test_storm_over_an_orderly_restart_loses_nothing(self):
         rows = 2000

@@ -164,6 +164,7 @@ class EventStream:
 
     def __init__(self, address, path, headers=None):
         self.comments = []
+        self.last_id = None  # as an EventSource keeps it, also of an event without data
         self.wire = Wire(address)
         lines = {"Host": f"{address[0]}:{address[1]}", "Accept": "text/event-stream"}
         lines.update(headers or {})
@@ -206,6 +207,13 @@ class EventStream:
             if event:
                 return event
 
+    def place(self):
+        """The id that a stream begins with, in an event of its own without data."""
+        chunk = self.wire.chunk()
+        if self._parse(chunk) or not chunk.startswith(b"id: "):
+            raise ProtocolError(f"not an id only: {chunk!r}")
+        return self.last_id
+
     def _parse(self, chunk):
         text = chunk.decode()
         if not text.endswith("\r\n\r\n") or "\r\n\r\n" in text[:-4]:
@@ -222,7 +230,7 @@ class EventStream:
             elif field == "event":
                 name = value
             elif field == "id":
-                id = value
+                id = self.last_id = value
         return Event(name, "\n".join(data), id) if data else None
 
 

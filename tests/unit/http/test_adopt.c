@@ -38,7 +38,7 @@ static void on_stream(struct http_request *r, void *ctx)
 {
     struct error err = ERROR_INIT;
     (void)ctx;
-    stream_begin(r, channel, count_end, NULL, &err);
+    stream_begin(r, channel, NULL, count_end, NULL, &err);
 }
 
 static void on_plain(struct http_request *r, void *ctx)
