@@ -186,12 +186,10 @@ static void write_integration(struct buf *out, struct manager *m)
 {
     struct integration *in = atomic_load(&m->visible);
     char created[TIME_ISO_SIZE];
-    if (!in) {
-        buf_append_lit(out, "null");
-        return;
-    }
-    struct integration_stats s;
-    integration_get_stats(in, &s);
+    /* Not opened yet: told as a closed one, because the client insists on an object. */
+    struct integration_stats s = {.closed = true, .created_us = m->created_us, .capacity = -1};
+    if (in)
+        integration_get_stats(in, &s);
     time_format_iso(s.created_us, created);
     buf_printf(out,
                "{\"name\":\"%s\",\"closed\":%s,\"data_queue_size\":%llu,"
@@ -204,7 +202,8 @@ static void write_integration(struct buf *out, struct manager *m)
                uptime_s(s.created_us), (unsigned long long)s.connections,
                (unsigned long long)s.subscriptions, (long long)s.capacity,
                (unsigned long long)s.connections_total);
-    integration_each_connection(in, add_connection, out);
+    if (in)
+        integration_each_connection(in, add_connection, out);
     buf_printf(out,
                "],\"dropped\":{\"order\":%llu,\"duplicate\":%llu,\"invalid\":%llu,\"full\":%llu,"
                "\"offline\":%llu},\"restarts\":%llu,\"abandoned\":%llu,\"stale\":%llu}",
