@@ -8,6 +8,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+struct broker;
+struct cache;
 struct events;
 struct http_server;
 struct logs;
@@ -18,6 +20,8 @@ struct timeseries;
 struct admin {
     struct http_server *server;
     struct storage *storage;
+    struct broker *broker;
+    struct cache *cache;
     struct logs *logs;
     struct events *events;         /* NULL: the feature is off */
     struct timeseries *timeseries; /* likewise */

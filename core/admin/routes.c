@@ -3,6 +3,8 @@
 #include "base/auto.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "broker/broker.h"
+#include "cache/cache.h"
 #include "events/events.h"
 #include "http/http.h"
 #include "http/streamer.h"
@@ -44,6 +46,14 @@ static void live(struct http_request *r, void *ctx)
     http_respond(r, 200, "application/json", body, sizeof body - 1);
 }
 
+/* Does the cache answer? */
+static int ping_cache(struct cache *c, struct error *err)
+{
+    AUTO(buf) value = BUF_INIT(4096);
+    int rc = cache_get(c, "hyprxa-ready", &value, NULL, err);
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 static void ready(struct http_request *r, void *ctx)
 {
     struct admin *a = ctx;
@@ -51,7 +61,8 @@ static void ready(struct http_request *r, void *ctx)
     if (!atomic_load(&a->ready)) {
         http_add_header(r, "Retry-After", "1");
         http_respond_detail(r, 503, "The server is starting or stopping.");
-    } else if (storage_ping(a->storage, &err)) {
+    } else if (storage_ping(a->storage, &err) || broker_ping(a->broker, &err) ||
+               ping_cache(a->cache, &err)) {
         http_respond_error(r, &err);
     } else {
         http_respond_ok(r);

@@ -119,6 +119,7 @@ static struct timeseries_options timeseries_options(const struct app *app, const
                     .max_bytes = (size_t)s->hyprxa_max_backlog,
                     .disconnect_slow = strcmp(s->hyprxa_slow_subscriber, "disconnect") == 0},
         .max_subscribers = max_subscribers(s, s->timeseries_max_subscribers),
+        .reconnect_timeout_ms = s->timeseries_reconnect_timeout_us / 1000,
         .max_samples = s->timeseries_max_samples,
         .max_columns = (size_t)s->timeseries_max_columns,
         .lock_ttl_ms = s->timeseries_lock_ttl_us / 1000,
@@ -252,6 +253,7 @@ static int open_back_ends(struct app *app, const struct settings *s, struct erro
         rc = open_cache(app, s, err);
     struct broker_options broker = {
         .uri = first_set(s->hyprxa_broker, s->rabbitmq_connection_uri, "memory:"),
+        .origin = app->storage ? storage_origin(app->storage) : 0,
         .exchange_names = {s->events_exchange, s->timeseries_exchange},
         .subscription_timeout_ms = s->events_subscription_timeout_us / 1000,
         .initial_backoff_ms = s->events_initial_backoff_us / 1000,
@@ -314,6 +316,7 @@ static int open_events(struct app *app, const struct settings *s, struct error *
                     .disconnect_slow = strcmp(s->hyprxa_slow_subscriber, "disconnect") == 0},
         .max_body = (size_t)s->events_max_body,
         .max_subscribers = max_subscribers(s, s->events_max_subscribers),
+        .reconnect_timeout_ms = s->events_reconnect_timeout_us / 1000,
     };
     if (!s->features_events)
         return 0;
@@ -405,6 +408,8 @@ int app_start(const struct settings *settings, const struct source_configs *sour
         app->users.token_path = settings->hyprxa_token_path;
         app->admin.server = app->server;
         app->admin.storage = app->storage;
+        app->admin.broker = app->broker;
+        app->admin.cache = app->cache;
         app->admin.logs = app->logs;
         app->admin.events = app->events;
         app->admin.timeseries = app->timeseries;

@@ -149,6 +149,25 @@ bool broker_wanted(struct broker *broker, enum broker_exchange exchange, const c
     return !broker->ops->wanted || broker->ops->wanted(broker, exchange, key);
 }
 
+void broker_watch(struct broker *broker, enum broker_exchange exchange, broker_news_fn *fn,
+                  void *ctx)
+{
+    if (broker->ops->watch)
+        broker->ops->watch(broker, exchange, fn, ctx);
+}
+
+void broker_on_resend(struct broker *broker, broker_resend_fn *fn, void *ctx)
+{
+    if (broker->ops->on_resend)
+        broker->ops->on_resend(broker, fn, ctx);
+}
+
+int broker_publish_to(struct broker *broker, const char *queue, const char *key, struct message *m)
+{
+    return broker->ops->publish_to ? broker->ops->publish_to(broker, queue, key, m)
+                                   : ERR_UNSUPPORTED;
+}
+
 /* --- queries --- */
 
 bool broker_confirmed(struct broker *broker, enum broker_exchange exchange, uint64_t *ret_sequence)
@@ -157,6 +176,17 @@ bool broker_confirmed(struct broker *broker, enum broker_exchange exchange, uint
         return false;
     *ret_sequence = broker->ops->confirmed(broker, exchange);
     return true;
+}
+
+int broker_ping(struct broker *broker, struct error *err)
+{
+    for (int i = 0; i < BROKER_EXCHANGES; i++) {
+        struct broker_stats stats;
+        broker_get_stats(broker, (enum broker_exchange)i, &stats);
+        if (!stats.connected)
+            return error_set(err, ERR_UNAVAILABLE, "Broker is unavailable.");
+    }
+    return 0;
 }
 
 void broker_get_stats(struct broker *broker, enum broker_exchange exchange,

@@ -7,8 +7,8 @@
  *
  * Back ends, by URI.  memory: in this process.  amqp://, amqps://: RabbitMQ, shared by several nodes;
  * the fan-out to subscriptions stays in the node.  While its server is away, publishers queue up to
- * `max_queued`, subscriptions stay and their bindings are made again when it is back; what others
- * published meanwhile is not delivered. */
+ * `max_queued`, subscriptions stay and their bindings are made again when it is back.  What others
+ * published meanwhile is asked for again where messages are stored (events), else told as a gap. */
 #ifndef HYPRXA_BROKER_BROKER_H
 #define HYPRXA_BROKER_BROKER_H
 
@@ -27,6 +27,7 @@ enum broker_exchange { BROKER_EVENTS, BROKER_TIMESERIES, BROKER_EXCHANGES };
 struct broker_options {
     const char *uri; /* memory: or amqp(s)://... */
     const char *exchange_names[BROKER_EXCHANGES];
+    uint64_t origin;   /* this node, in the ids of its messages */
     size_t max_queued; /* messages between publishers and dispatcher; default 100,000 */
     /* Of a server outside this process: */
     int64_t subscription_timeout_ms;            /* a new subscription waits for it; 0: 5 s */
@@ -65,6 +66,40 @@ void broker_unsubscribe(struct broker_subscription *subscription);
  * spare itself the encoding.  [any] */
 bool broker_wanted(struct broker *broker, enum broker_exchange exchange, const char *key);
 
+/* --- a server outside this process that was away; the memory broker has nothing to tell --- */
+
+enum broker_news_kind {
+    BROKER_AWAY, /* the connection was lost */
+    BROKER_BACK, /* and is there again, with all bindings */
+    BROKER_GAP,  /* messages between two times may have been missed for good */
+};
+struct broker_news {
+    enum broker_news_kind kind;
+    int64_t from_us, to_us;
+};
+/* Told on the exchange's dispatcher, in order with its messages; must not block.  One for each
+ * exchange.  [control] */
+typedef void broker_news_fn(void *ctx, const struct broker_news *news);
+void broker_watch(struct broker *broker, enum broker_exchange exchange, broker_news_fn *fn,
+                  void *ctx);
+
+/* A node, perhaps this one, has missed messages of this one.  It wants, by broker_publish_to(), first
+ * the marker: the id behind which the others follow; then, in order, those of the given keys that are
+ * behind `after` and not before `since_us`.  What is published after that follows the last of them. */
+struct broker_resend {
+    const char *queue;
+    uint64_t after;          /* number; 0: it has seen none */
+    int64_t since_us;        /* what is older is not missed */
+    const char *const *keys; /* to be matched by topic_match(); none: all */
+    size_t n_keys;
+};
+/* `fn` is called on a dispatcher, copies the request and must not block.  [control] */
+typedef void broker_resend_fn(void *ctx, const struct broker_resend *request);
+void broker_on_resend(struct broker *broker, broker_resend_fn *fn, void *ctx);
+/* To one node's queue; as broker_publish() otherwise.  `key` NULL: the marker, whose body is 1 where
+ * messages behind it are lost, else 0.  [any] */
+int broker_publish_to(struct broker *broker, const char *queue, const char *key, struct message *m);
+
 /* --- queries [any] --- */
 
 /* How far the server has what this node published: the highest number of a message that it confirmed
@@ -77,6 +112,8 @@ struct broker_stats {
     uint64_t published, delivered, unroutable, queued, dropped;
     uint64_t subscriptions;
 };
+/* ERR_UNAVAILABLE: no connection to the server, of one exchange or more. */
+int broker_ping(struct broker *broker, struct error *err);
 void broker_get_stats(struct broker *broker, enum broker_exchange exchange,
                       struct broker_stats *ret);
 

@@ -21,6 +21,10 @@ struct broker_ops {
     /* --- optional --- */
     bool (*wanted)(struct broker *broker, enum broker_exchange exchange,
                    const char *key); /* NULL: always true */
+    void (*watch)(struct broker *broker, enum broker_exchange exchange, broker_news_fn *fn,
+                  void *ctx); /* NULL: there is no news */
+    void (*on_resend)(struct broker *broker, broker_resend_fn *fn, void *ctx);
+    int (*publish_to)(struct broker *broker, const char *queue, const char *key, struct message *m);
     uint64_t (*confirmed)(struct broker *broker,
                           enum broker_exchange exchange); /* NULL: nothing is */
 };

@@ -149,7 +149,8 @@ static int memory_publish(struct broker *broker, enum broker_exchange exchange,
     int rc = 0;
     pthread_mutex_lock(&x->lock);
     for (*ret_taken = 0; *ret_taken < n; ++*ret_taken) {
-        rc = x->stopping ? ERR_CLOSED : ring_put(&x->ring, keys[*ret_taken], messages[*ret_taken]);
+        rc = x->stopping ? ERR_CLOSED
+                         : ring_put(&x->ring, NULL, keys[*ret_taken], messages[*ret_taken]);
         if (rc)
             break;
     }

@@ -78,6 +78,7 @@ static int rabbitmq_open(const struct broker_options *options, struct broker **r
     }
     for (int i = 0; i < BROKER_EXCHANGES && !rc; i++) {
         q->consumers[i].publisher = &q->publishers[i].link;
+        q->consumers[i].origin = options->origin;
         rc = consumer_start(&q->consumers[i], &q->uri, options, (enum broker_exchange)i,
                             q->names[i], err);
         q->n_consumers += rc == 0;
@@ -99,7 +100,8 @@ static int rabbitmq_publish(struct broker *broker, enum broker_exchange exchange
                             const char *const *keys, struct message *const *messages, size_t n,
                             size_t *ret_taken)
 {
-    return publisher_put(&rabbitmq_of(broker)->publishers[exchange], keys, messages, n, ret_taken);
+    return publisher_put(&rabbitmq_of(broker)->publishers[exchange], NULL, keys, messages, n,
+                         ret_taken);
 }
 
 static int rabbitmq_subscribe(struct broker *broker, enum broker_exchange exchange,
@@ -127,6 +129,34 @@ static void rabbitmq_get_stats(struct broker *broker, enum broker_exchange excha
     pthread_mutex_unlock(&p->lock);
 }
 
+static void rabbitmq_watch(struct broker *broker, enum broker_exchange exchange, broker_news_fn *fn,
+                           void *ctx)
+{
+    struct consumer *c = &rabbitmq_of(broker)->consumers[exchange];
+    pthread_mutex_lock(&c->lock);
+    c->news = fn;
+    c->news_ctx = ctx;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void rabbitmq_on_resend(struct broker *broker, broker_resend_fn *fn, void *ctx)
+{
+    struct consumer *c = &rabbitmq_of(broker)->consumers[BROKER_EVENTS];
+    pthread_mutex_lock(&c->lock);
+    c->on_resend = fn;
+    c->on_resend_ctx = ctx;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static int rabbitmq_publish_to(struct broker *broker, const char *queue, const char *key,
+                               struct message *m)
+{
+    const char *keys[] = {key ? key : RESEND_KEY};
+    size_t taken;
+    return publisher_put(&rabbitmq_of(broker)->publishers[BROKER_EVENTS], queue, keys, &m, 1,
+                         &taken);
+}
+
 static uint64_t rabbitmq_confirmed(struct broker *broker, enum broker_exchange exchange)
 {
     return atomic_load(&rabbitmq_of(broker)->publishers[exchange].confirmed_sequence);
@@ -141,5 +171,8 @@ __attribute__((visibility("default"))) const struct broker_ops broker_rabbitmq_o
     .subscribe = rabbitmq_subscribe,
     .unsubscribe = rabbitmq_unsubscribe,
     .get_stats = rabbitmq_get_stats,
+    .watch = rabbitmq_watch,
+    .on_resend = rabbitmq_on_resend,
+    .publish_to = rabbitmq_publish_to,
     .confirmed = rabbitmq_confirmed,
 };

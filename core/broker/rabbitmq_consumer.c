@@ -9,6 +9,8 @@
 #include <string.h>
 
 enum { KEY_MAX = 255 };
+/* The fan-out's positions are times here: of a message sent again, and of the subscriptions. */
+static const uint64_t POSITION_LIVE = UINT64_MAX - FANOUT_BATCH;
 
 static const char logger[] = "hyprxa.broker";
 
@@ -76,23 +78,9 @@ static int bind_wanted(struct consumer *c, struct error *err)
 
 /* --- deliveries --- */
 
-/* False: this node's messages have been seen up to here or beyond.  A foreign id is always new. */
-static bool is_new(struct consumer *c, const struct message_id *id)
+static bool bytes_are(amqp_bytes_t bytes, const char *text)
 {
-    if (id->origin == 0)
-        return true;
-    struct origin_mark *m = map_get(&c->marks, &id->origin, sizeof id->origin);
-    if (!m) {
-        m = calloc(1, sizeof *m);
-        if (!m || map_set(&c->marks, &id->origin, sizeof id->origin, m, NULL)) {
-            free(m);
-            return true; /* rather twice than never */
-        }
-    }
-    if (id->epoch < m->epoch || (id->epoch == m->epoch && id->sequence <= m->sequence))
-        return false;
-    *m = (struct origin_mark){id->epoch, id->sequence};
-    return true;
+    return bytes.len == strlen(text) && memcmp(bytes.bytes, text, bytes.len) == 0;
 }
 
 static void read_id(const amqp_basic_properties_t *p, struct message_id *ret)
@@ -106,27 +94,6 @@ static void read_id(const amqp_basic_properties_t *p, struct message_id *ret)
     message_id_parse(text, ret); /* the original system's are random: none of ours */
 }
 
-static void add_to_batch(struct consumer *c, const amqp_envelope_t *e)
-{
-    struct message_id id;
-    read_id(&e->message.properties, &id);
-    if (e->exchange.len == 0) { /* only the marker comes by the default exchange */
-        c->drained = true;
-        return;
-    }
-    if (!is_new(c, &id)) {
-        atomic_fetch_add_explicit(&c->duplicates, 1, memory_order_relaxed);
-        return;
-    }
-    struct ring_item *item = &c->batch[c->n_batch];
-    item->message = message_new(&id, time_now_us(), e->message.body.bytes, e->message.body.len);
-    item->key = strndup(e->routing_key.bytes, e->routing_key.len);
-    if (item->message && item->key)
-        c->n_batch++;
-    else
-        ring_item_release(item);
-}
-
 static void deliver_batch(struct consumer *c)
 {
     struct fanout_item items[FANOUT_BATCH];
@@ -135,10 +102,62 @@ static void deliver_batch(struct consumer *c)
     for (size_t i = 0; i < c->n_batch; i++)
         items[i] = (struct fanout_item){c->batch[i].key, c->batch[i].message};
     fanout_deliver(&c->fanout, items, c->n_batch, c->position);
-    c->position += c->n_batch;
     for (size_t i = 0; i < c->n_batch; i++)
         ring_item_release(&c->batch[i]);
     c->n_batch = 0;
+}
+
+/* A message of our own between nodes; true: it was one. */
+static bool read_control(struct consumer *c, const amqp_envelope_t *e, const struct message_id *id)
+{
+    const amqp_basic_properties_t *p = &e->message.properties;
+    if (e->exchange.len == 0 && !(p->_flags & AMQP_BASIC_TYPE_FLAG))
+        c->drained = true; /* all that had reached the queue has been taken */
+    else if (e->exchange.len == 0 && bytes_are(p->type, RESEND_KEY))
+        resend_answered(c, id, e->message.body);
+    else if (bytes_are(e->routing_key, RESEND_KEY))
+        resend_requested(c, e->message.body);
+    else
+        return false;
+    return true;
+}
+
+/* Live messages are for all who have bound their key; one sent again is for who had bound it then. */
+static uint64_t position_of(const amqp_envelope_t *e)
+{
+    bool again = e->exchange.len == 0;
+    return again ? e->message.properties.timestamp : POSITION_LIVE;
+}
+
+static void add_to_batch(struct consumer *c, const amqp_envelope_t *e)
+{
+    struct message_id id;
+    read_id(&e->message.properties, &id);
+    if (read_control(c, e, &id))
+        return;
+    switch (resend_sight(c, &id)) {
+    case SIGHT_SEEN:
+        atomic_fetch_add_explicit(&c->duplicates, 1, memory_order_relaxed);
+        return;
+    case SIGHT_SUSPENDED:
+        atomic_fetch_add_explicit(&c->suspended, 1, memory_order_relaxed);
+        return;
+    case SIGHT_NEW:
+        break;
+    }
+    uint64_t position = position_of(e);
+    if (position != c->position) {
+        deliver_batch(c);
+        c->position = position;
+    }
+    amqp_bytes_t key = position == POSITION_LIVE ? e->routing_key : e->message.properties.type;
+    struct ring_item *item = &c->batch[c->n_batch];
+    item->message = message_new(&id, time_now_us(), e->message.body.bytes, e->message.body.len);
+    item->key = strndup(key.bytes, key.len);
+    if (item->message && item->key)
+        c->n_batch++;
+    else
+        ring_item_release(item);
 }
 
 /* A frame that is no delivery. */
@@ -184,6 +203,17 @@ static int receive(struct consumer *c, bool *ret_more, struct error *err)
 
 /* --- the thread --- */
 
+void consumer_tell(struct consumer *c, const struct broker_news *news)
+{
+    deliver_batch(c); /* what came before it */
+    pthread_mutex_lock(&c->lock);
+    broker_news_fn *tell = c->news;
+    void *ctx = c->news_ctx;
+    pthread_mutex_unlock(&c->lock);
+    if (tell)
+        tell(ctx, news);
+}
+
 /* Nothing is bound at a new connection. */
 static void forget_bound(struct consumer *c)
 {
@@ -208,6 +238,17 @@ static int declare_queue(struct consumer *c, struct error *err)
     return 0;
 }
 
+/* What the nodes tell each other, beside the subscriptions' keys. */
+static int bind_control(struct consumer *c, struct error *err)
+{
+    if (c->exchange != BROKER_EVENTS)
+        return 0;
+    amqp_queue_bind(c->link.conn, LINK_CHANNEL, amqp_cstring_bytes(c->queue),
+                    amqp_cstring_bytes(c->exchange_name), amqp_cstring_bytes(CONTROL_KEYS ".#"),
+                    amqp_empty_table);
+    return link_check(&c->link, "binding a key", err);
+}
+
 static int connect_consumer(struct consumer *c, struct error *err)
 {
     int rc = link_open(&c->link, err);
@@ -218,7 +259,9 @@ static int connect_consumer(struct consumer *c, struct error *err)
     if (rc)
         return rc;
     forget_bound(c);
-    rc = bind_wanted(c, err);
+    rc = bind_control(c, err);
+    if (!rc)
+        rc = bind_wanted(c, err);
     if (rc)
         return rc;
     amqp_basic_consume(c->link.conn, LINK_CHANNEL, amqp_cstring_bytes(c->queue), amqp_empty_bytes,
@@ -247,6 +290,8 @@ static int serve(struct consumer *c, struct error *err)
 {
     bool more = false;
     int rc = bind_wanted(c, err);
+    if (!rc)
+        rc = resend_ask_when_due(c, err);
     if (!rc && is_stopping(c) && !c->deadline_ms) {
         c->deadline_ms = time_monotonic_ms() + DRAIN_MS;
         rc = send_marker(c, err);
@@ -254,8 +299,11 @@ static int serve(struct consumer *c, struct error *err)
     if (!rc)
         rc = receive(c, &more, err);
     if (!rc && !more && !c->drained) {
+        int64_t left_ms = c->ask_ms ? c->ask_ms - time_monotonic_ms() : 0;
         if (c->deadline_ms)
             link_wait_ms(&c->link, 100);
+        else if (c->ask_ms)
+            link_wait_ms(&c->link, left_ms > 0 ? left_ms : 0);
         else
             link_wait(&c->link);
     }
@@ -268,26 +316,47 @@ static bool is_done(struct consumer *c)
                               (c->deadline_ms && time_monotonic_ms() >= c->deadline_ms));
 }
 
+/* The first connection, or one after an outage. */
+static int come_back(struct consumer *c, struct error *err)
+{
+    int rc = connect_consumer(c, err);
+    if (!rc && c->away && c->exchange == BROKER_EVENTS)
+        rc = resend_ask(c, true, err);
+    if (rc)
+        return rc;
+    atomic_store(&c->connected, true);
+    link_ready(&c->link);
+    link_wake(c->publisher);
+    if (c->away) {
+        consumer_tell(c, &(struct broker_news){.kind = BROKER_BACK});
+        if (c->exchange != BROKER_EVENTS) /* nobody has it stored for us */
+            consumer_tell(c, &(struct broker_news){BROKER_GAP, c->away_us, time_now_us()});
+    }
+    c->away = false;
+    return 0;
+}
+
+static void go_away(struct consumer *c, const struct error *err)
+{
+    if (atomic_exchange(&c->connected, false)) {
+        c->away = true;
+        c->away_us = time_now_us();
+        resend_outage(c);
+        consumer_tell(c, &(struct broker_news){.kind = BROKER_AWAY});
+    }
+    link_failed(&c->link, err);
+}
+
 static void *run_consumer(void *arg)
 {
     struct consumer *c = arg;
     struct error err = ERROR_INIT;
     do {
-        int rc = 0;
-        if (!c->link.conn) {
-            rc = connect_consumer(c, &err);
-            atomic_store(&c->connected, rc == 0);
-            if (!rc) {
-                link_ready(&c->link);
-                link_wake(c->publisher);
-            }
-        }
+        int rc = c->link.conn ? 0 : come_back(c, &err);
         if (!rc)
             rc = serve(c, &err);
-        if (rc) {
-            atomic_store(&c->connected, false);
-            link_failed(&c->link, &err);
-        }
+        if (rc)
+            go_away(c, &err);
     } while (!is_done(c));
     atomic_store(&c->connected, false);
     return NULL;
@@ -302,6 +371,7 @@ int consumer_start(struct consumer *c, const struct rabbitmq_uri *uri,
     bool events = exchange == BROKER_EVENTS;
     c->exchange = exchange;
     c->exchange_name = name;
+    c->position = POSITION_LIVE;
     c->subscription_timeout_ms = option_ms(options->subscription_timeout_ms, 5000);
     int rc = link_init(&c->link, uri, events ? "events consumer" : "timeseries consumer",
                        option_ms(options->initial_backoff_ms, 1000),
@@ -375,7 +445,7 @@ int consumer_subscribe(struct consumer *c, struct broker_subscription *s, struct
 {
     if (is_stopping(c))
         return error_set(err, ERR_CLOSED, "the broker was stopped");
-    s->from = 0;
+    s->from = (uint64_t)time_now_us();
     int rc = fanout_subscribe(&c->fanout, s);
     if (rc)
         return error_set(err, rc, "out of memory for a broker subscription");

@@ -61,8 +61,9 @@ int publisher_init(struct publisher *p, const struct rabbitmq_uri *uri,
                    const struct broker_options *options, enum broker_exchange exchange,
                    const char *name, struct error *err);
 int publisher_start(struct publisher *p, struct error *err);
-int publisher_put(struct publisher *p, const char *const *keys, struct message *const *messages,
-                  size_t n, size_t *ret_taken); /* [any] */
+/* `queue`: of one node, or NULL.  [any] */
+int publisher_put(struct publisher *p, const char *queue, const char *const *keys,
+                  struct message *const *messages, size_t n, size_t *ret_taken);
 /* Send what is queued while the server answers, up to DRAIN_MS; join.  Once; also where it was not
  * started. */
 void publisher_stop(struct publisher *p);
@@ -77,12 +78,15 @@ struct binding {
 /* The newest message seen of a node: what a publisher sent twice is dropped. */
 struct origin_mark {
     uint64_t epoch, sequence;
+    bool suspended; /* it owes us what we missed (rabbitmq_resend.c): nothing else is taken */
+    unsigned asked; /* times, since it was heard first */
 };
 
 struct consumer {
     /* set at init, then const */
     enum broker_exchange exchange;
     const char *exchange_name;
+    uint64_t origin;        /* this node */
     struct link *publisher; /* is woken when the bindings are made */
     int64_t subscription_timeout_ms;
     pthread_t thread;
@@ -95,6 +99,10 @@ struct consumer {
     struct map bindings; /* key -> struct binding */
     bool work;           /* a binding was added or lost its last user */
     bool stopping;
+    broker_news_fn *news;
+    void *news_ctx;
+    broker_resend_fn *on_resend;
+    void *on_resend_ctx;
 
     /* the thread's own */
     char queue[64];
@@ -104,10 +112,16 @@ struct consumer {
     struct map marks; /* the origin's 8 bytes -> struct origin_mark */
     bool drained;     /* the marker came back */
     int64_t deadline_ms;
+    unsigned outages;
+    bool away; /* the connection was lost, and is not back */
+    int64_t away_us;
+    int64_t since_us;         /* what is older was not missed in the last one */
+    int64_t ask_ms, asked_ms; /* when to ask again, 0: not at all; when we did */
+    int64_t strangers_ms;     /* until then, nodes not seen before may owe us messages, too */
 
     /* atomic */
     atomic_bool connected;
-    atomic_ullong duplicates;
+    atomic_ullong duplicates, suspended;
 };
 
 int consumer_start(struct consumer *c, const struct rabbitmq_uri *uri,
@@ -118,6 +132,23 @@ void consumer_unsubscribe(struct consumer *c, struct broker_subscription *s);
 /* Deliver what has reached the queue, up to DRAIN_MS; join.  Once. */
 void consumer_stop(struct consumer *c);
 void consumer_release(struct consumer *c);
+
+void consumer_tell(struct consumer *c, const struct broker_news *news); /* [the thread] */
+
+/* --- rabbitmq_resend.c: what was missed in an outage; [the consumer's thread] --- */
+
+#define CONTROL_KEYS "$hyprxa" /* a topic's key never begins so */
+#define RESEND_KEY   CONTROL_KEYS ".resend"
+
+void resend_outage(struct consumer *c); /* the connection was lost */
+/* Ask all nodes, or those that owe something. */
+int resend_ask(struct consumer *c, bool all, struct error *err);
+int resend_ask_when_due(struct consumer *c, struct error *err);
+enum sighting { SIGHT_NEW, SIGHT_SEEN, SIGHT_SUSPENDED };
+enum sighting resend_sight(struct consumer *c, const struct message_id *id);
+/* A marker, and a request, have come. */
+void resend_answered(struct consumer *c, const struct message_id *id, amqp_bytes_t body);
+void resend_requested(struct consumer *c, amqp_bytes_t body);
 
 /* Declare the exchange as contract section 6 says. */
 int rabbitmq_declare(struct link *l, enum broker_exchange exchange, const char *name,

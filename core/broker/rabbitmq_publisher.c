@@ -30,7 +30,7 @@ static void advance(struct publisher *p)
     for (; p->first < p->next && sent_at(p, p->first)->confirmed; p->first++) {
         struct ring_item *item = &sent_at(p, p->first)->item;
         const struct message_id *id = message_id(item->message);
-        if (id->origin)
+        if (!item->queue) /* what is sent again to one node says nothing */
             atomic_store_explicit(&p->confirmed_sequence, id->sequence, memory_order_release);
         ring_item_release(item);
     }
@@ -84,9 +84,16 @@ static int send_one(struct publisher *p, const struct ring_item *item, struct er
         .delivery_mode = AMQP_DELIVERY_NONPERSISTENT,
         .message_id = {.len = id_len, .bytes = id},
     };
-    return link_status(amqp_basic_publish(p->link.conn, LINK_CHANNEL,
-                                          amqp_cstring_bytes(p->exchange_name),
-                                          amqp_cstring_bytes(item->key), 0, 0, &properties,
+    const char *exchange = p->exchange_name, *key = item->key;
+    if (item->queue) { /* by the default exchange: the key goes beside it */
+        properties._flags |= AMQP_BASIC_TYPE_FLAG | AMQP_BASIC_TIMESTAMP_FLAG;
+        properties.type = amqp_cstring_bytes(item->key);
+        properties.timestamp = (uint64_t)message_time_us(item->message);
+        exchange = "";
+        key = item->queue;
+    }
+    return link_status(amqp_basic_publish(p->link.conn, LINK_CHANNEL, amqp_cstring_bytes(exchange),
+                                          amqp_cstring_bytes(key), 0, 0, &properties,
                                           (amqp_bytes_t){body.len, (void *)(uintptr_t)body.data}),
                        "publishing", err);
 }
@@ -243,13 +250,14 @@ int publisher_start(struct publisher *p, struct error *err)
     return rc;
 }
 
-int publisher_put(struct publisher *p, const char *const *keys, struct message *const *messages,
-                  size_t n, size_t *ret_taken)
+int publisher_put(struct publisher *p, const char *queue, const char *const *keys,
+                  struct message *const *messages, size_t n, size_t *ret_taken)
 {
     int rc = 0;
     pthread_mutex_lock(&p->lock);
     for (*ret_taken = 0; *ret_taken < n; ++*ret_taken) {
-        rc = p->stopping ? ERR_CLOSED : ring_put(&p->ring, keys[*ret_taken], messages[*ret_taken]);
+        rc = p->stopping ? ERR_CLOSED
+                         : ring_put(&p->ring, queue, keys[*ret_taken], messages[*ret_taken]);
         if (rc)
             break;
     }

@@ -21,17 +21,20 @@ static int grow(struct ring *r)
     return 0;
 }
 
-int ring_put(struct ring *r, const char *key, struct message *message)
+int ring_put(struct ring *r, const char *queue, const char *key, struct message *message)
 {
     size_t bytes = r->max_bytes ? message_body(message).len : 0;
     if (ring_length(r) >= r->max || (r->bytes && r->bytes + bytes > r->max_bytes))
         return ERR_AGAIN;
     if (ring_length(r) == r->room && grow(r))
         return ERR_NOMEM;
-    char *copy = strdup(key);
-    if (!copy)
+    struct ring_item item = {.key = strdup(key), .queue = queue ? strdup(queue) : NULL};
+    if (!item.key || (queue && !item.queue)) {
+        ring_item_release(&item);
         return ERR_NOMEM;
-    r->items[r->tail++ & (r->room - 1)] = (struct ring_item){copy, message_ref(message)};
+    }
+    item.message = message_ref(message);
+    r->items[r->tail++ & (r->room - 1)] = item;
     r->bytes += bytes;
     return 0;
 }
@@ -51,6 +54,7 @@ size_t ring_take(struct ring *r, struct ring_item *out, size_t n)
 void ring_item_release(struct ring_item *item)
 {
     free(item->key);
+    free(item->queue);
     message_unref(item->message);
     *item = (struct ring_item){0};
 }

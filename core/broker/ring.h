@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 struct ring_item {
-    char *key; /* owned */
+    char *key;   /* owned */
+    char *queue; /* owned; NULL: to whoever bound the key */
     struct message *message;
 };
 
@@ -19,9 +20,9 @@ struct ring {
     uint64_t head, tail;     /* next to take, next to put */
 };
 
-/* Copies the key and takes a reference.  ERR_AGAIN: `max` are queued, or the queue is
+/* Copies key and queue (NULL: none) and takes a reference.  ERR_AGAIN: `max` are queued, or the queue is
  * not empty and would hold more than `max_bytes`; ERR_NOMEM. */
-int ring_put(struct ring *r, const char *key, struct message *message);
+int ring_put(struct ring *r, const char *queue, const char *key, struct message *message);
 /* Move up to `n` items out; they are the caller's. */
 size_t ring_take(struct ring *r, struct ring_item *out, size_t n);
 void ring_item_release(struct ring_item *item);

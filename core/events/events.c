@@ -50,6 +50,7 @@ int events_new(const struct events_options *options, struct events **ret, struct
                                   .streamer = options->streamer,
                                   .channel = options->channel,
                                   .max_subscribers = options->max_subscribers,
+                                  .reconnect_timeout_ms = options->reconnect_timeout_ms,
                                   .name = "events-feeds"};
     int rc = feeds_new(&feeds, &e->feeds, err);
     if (!rc)
@@ -163,6 +164,9 @@ int events_metrics(struct events *e, struct buf *out)
         "# TYPE hyprxa_events_relayed counter\n"
         "# HELP hyprxa_events_relayed Events read back from storage for the broker.\n"
         "hyprxa_events_relayed_total %llu\n"
+        "# TYPE hyprxa_events_resent counter\n"
+        "# HELP hyprxa_events_resent Events sent again to a node that had missed them.\n"
+        "hyprxa_events_resent_total %llu\n"
         "# TYPE hyprxa_events_relay_behind gauge\n"
         "# HELP hyprxa_events_relay_behind Events stored that wait for a queue of the broker.\n"
         "hyprxa_events_relay_behind %llu\n"
@@ -170,5 +174,5 @@ int events_metrics(struct events *e, struct buf *out)
         "# HELP hyprxa_events_subscribers Live event streams.\n"
         "hyprxa_events_subscribers %zu\n",
         (unsigned long long)atomic_load(&e->unpublished), (unsigned long long)relay.relayed,
-        (unsigned long long)relay.behind, feeds.subscribers);
+        (unsigned long long)relay.resent, (unsigned long long)relay.behind, feeds.subscribers);
 }

@@ -24,9 +24,10 @@ struct events_options {
     struct topics *topics;
     struct streamer *streamer;
     struct channel_options channel;
-    size_t max_body;            /* of what is published, bytes; 0: 256 KiB */
-    size_t max_subscribers;     /* 0: no limit but the descriptors */
-    int64_t publish_timeout_ms; /* how long a publisher waits for room; 0: 2 s */
+    size_t max_body;              /* of what is published, bytes; 0: 256 KiB */
+    size_t max_subscribers;       /* 0: no limit but the descriptors */
+    int64_t reconnect_timeout_ms; /* a broker away longer than this ends the streams; 0: never */
+    int64_t publish_timeout_ms;   /* how long a publisher waits for room; 0: 2 s */
 };
 
 /* Registers itself as the storage's commit listener.  [control] */

@@ -42,6 +42,7 @@ void relay_free(struct relay *relay); /* NULL is fine */
 struct relay_stats {
     uint64_t behind;  /* events stored that the broker's queue has not got yet */
     uint64_t relayed; /* events that were read back for it */
+    uint64_t resent;  /* and for nodes that had missed them */
 };
 void relay_get_stats(struct relay *relay, struct relay_stats *ret); /* NULL: zeros */
 

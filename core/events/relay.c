@@ -3,7 +3,7 @@
  * There are two ways, and one of them at a time.  Live: a commit hands its messages over itself.
  * Behind: the broker's queue was full, or the last run left something; then commits only note how far
  * they got, and the relay's thread reads back what is stored and hands it over in order, until
- * nothing is left.  How far the broker has confirmed is kept with the storage once a second: after a
+ * nothing is left.  A node that missed some is answered in between, so that what is new follows.  How far the broker has confirmed is kept with the storage once a second: after a
  * crash that much may be sent again, and consumers drop it by its id. */
 #include "base/log.h"
 #include "base/thread.h"
@@ -12,8 +12,20 @@
 #include "storage/storage.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+/* A node that missed events of ours: those are sent to it alone, again, before anything new. */
+struct wish {
+    struct wish *next;
+    char *queue;
+    uint64_t after;
+    int64_t since_us;
+    size_t n_keys;
+    char *keys[];
+};
 
 enum {
+    WISHES_MAX = 256,
     SAVE_MS = 1000,
     FULL_MS = 20,       /* between looks at a full queue */
     RETRY_MS = 1000,    /* after an error of the storage */
@@ -33,7 +45,9 @@ struct relay {
     /* guarded by lock */
     uint64_t newest; /* committed, as far as we were told */
     uint64_t handed; /* in the broker's queue; changed by the thread only, while behind */
-    uint64_t relayed;
+    uint64_t relayed, resent;
+    struct wish *wishes;
+    size_t n_wishes;
     bool behind, stopping;
 
     /* the thread's own */
@@ -110,23 +124,180 @@ static void note_handed(struct relay *r, uint64_t sequence)
     pthread_mutex_unlock(&r->lock);
 }
 
-static int hand_over(struct relay *r, const struct storage_event_row *row, struct error *err)
+/* Into the broker's queue, once it has room: for whoever bound `key`, or for one `queue`. */
+static int put(struct relay *r, const char *queue, const char *key, struct message *m)
 {
-    char full_key[EVENT_KEY_MAX + 1];
-    int rc = event_publish_key(row->topic, row->routing_key, full_key, err);
-    if (rc) /* it was published under its key before: cannot be */
-        return rc == ERR_INVALID ? 0 : rc;
-    struct message *m = event_message(row);
-    const char *keys[] = {full_key};
-    rc = m ? ERR_AGAIN : error_set(err, ERR_NOMEM, "out of memory");
+    int rc = ERR_AGAIN;
     while (rc == ERR_AGAIN) {
         if (has_room(r))
-            rc = broker_publish(r->broker, BROKER_EVENTS, keys, &m, 1, NULL);
+            rc = queue ? broker_publish_to(r->broker, queue, key, m)
+                       : broker_publish(r->broker, BROKER_EVENTS, &key, &m, 1, NULL);
         save_mark(r);
         if (rc == ERR_AGAIN && pause_relay(r, time_monotonic_ms() + FULL_MS))
             rc = ERR_CLOSED;
     }
+    return rc;
+}
+
+static int put_row(struct relay *r, const char *queue, const struct storage_event_row *row,
+                   struct error *err)
+{
+    char full_key[EVENT_KEY_MAX + 1];
+    int rc = event_publish_key(row->topic, row->routing_key, full_key, err);
+    if (rc) /* it was published under its key before: cannot be */
+        return 0;
+    struct message *m = event_message(row);
+    rc = m ? put(r, queue, full_key, m) : error_set(err, ERR_NOMEM, "out of memory");
     message_unref(m);
+    return rc;
+}
+
+/* --- what another node has missed --- */
+
+static void wish_free(struct wish *w)
+{
+    for (size_t i = 0; i < w->n_keys; i++)
+        free(w->keys[i]);
+    free(w->queue);
+    free(w);
+}
+
+static struct wish *wish_new(const struct broker_resend *request)
+{
+    struct wish *w = calloc(1, sizeof *w + request->n_keys * sizeof w->keys[0]);
+    if (!w)
+        return NULL;
+    w->after = request->after;
+    w->since_us = request->since_us;
+    w->queue = strdup(request->queue);
+    bool failed = !w->queue;
+    for (; w->n_keys < request->n_keys && !failed; w->n_keys++)
+        failed = !(w->keys[w->n_keys] = strdup(request->keys[w->n_keys]));
+    if (!failed)
+        return w;
+    wish_free(w);
+    return NULL;
+}
+
+/* On the broker's dispatcher.  What is not taken is asked for again. */
+static void on_resend(void *ctx, const struct broker_resend *request)
+{
+    struct relay *r = ctx;
+    struct wish *w = wish_new(request);
+    if (!w)
+        return;
+    pthread_mutex_lock(&r->lock);
+    struct wish **end = &r->wishes;
+    while (*end && strcmp((*end)->queue, w->queue) != 0)
+        end = &(*end)->next;
+    bool taken = !*end && r->n_wishes < WISHES_MAX;
+    if (taken) {
+        *end = w;
+        r->n_wishes++;
+        r->behind = true; /* nothing new is to overtake the answer */
+        pthread_cond_signal(&r->changed);
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (!taken)
+        wish_free(w);
+}
+
+static bool is_wished(void *ctx, const char *full_key)
+{
+    const struct wish *w = ctx;
+    bool wished = w->n_keys == 0;
+    for (size_t i = 0; i < w->n_keys && !wished; i++)
+        wished = topic_match(w->keys[i], full_key);
+    return wished;
+}
+
+/* Where the answer begins; *ret_lost: some of what it should give is not stored any more. */
+static int find_start(struct relay *r, const struct wish *w, uint64_t *ret_after, bool *ret_lost,
+                      struct error *err)
+{
+    struct message_id id = {storage_origin(r->storage), storage_epoch(r->storage), w->after};
+    struct storage_event_place place;
+    uint64_t since = 0;
+    int rc = storage_event_since(r->storage, w->since_us, &since, err);
+    if (!rc)
+        rc = storage_event_place(r->storage, &id, &place, err);
+    if (rc)
+        return rc;
+    bool by_number = w->after > since;
+    *ret_after = by_number ? w->after : since;
+    *ret_lost = by_number && place.oldest > w->after + 1;
+    if (*ret_after > r->handed)
+        *ret_after = r->handed;
+    return 0;
+}
+
+static int put_marker(struct relay *r, const struct wish *w, uint64_t after, bool lost,
+                      struct error *err)
+{
+    struct message_id id = {storage_origin(r->storage), storage_epoch(r->storage), after};
+    struct message *m = message_new(&id, time_now_us(), lost ? "1" : "0", 1);
+    int rc = m ? put(r, w->queue, NULL, m) : error_set(err, ERR_NOMEM, "out of memory");
+    message_unref(m);
+    return rc;
+}
+
+/* All behind `after` that has been handed over. */
+static int resend(struct relay *r, struct wish *w, uint64_t after, struct error *err)
+{
+    struct storage_event_cursor *cursor = NULL;
+    struct storage_event_row row;
+    uint64_t reached = after, sent = 0;
+    bool caught_up = after >= r->handed;
+    int rc = storage_event_follow(r->storage, after, INT64_MIN, is_wished, w, &cursor, err);
+    while (!rc && !caught_up) {
+        while ((rc = storage_event_next(cursor, &row, err)) > 0) {
+            bool due = row.id.sequence <= r->handed;
+            rc = due ? put_row(r, w->queue, &row, err) : 0;
+            if (rc)
+                break;
+            sent += due;
+        }
+        caught_up = !rc && (storage_event_followed(cursor, &reached) || reached >= r->handed);
+    }
+    storage_event_cursor_close(cursor);
+    pthread_mutex_lock(&r->lock);
+    r->resent += sent;
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
+/* Every wish; one that failed is answered again, from its marker on. */
+static int fulfil_wishes(struct relay *r, struct error *err)
+{
+    int rc = 0;
+    pthread_mutex_lock(&r->lock);
+    struct wish *w = r->wishes;
+    while (w && !rc) {
+        pthread_mutex_unlock(&r->lock);
+        uint64_t after = 0;
+        bool lost = false;
+        rc = find_start(r, w, &after, &lost, err);
+        if (!rc)
+            rc = put_marker(r, w, after, lost, err);
+        if (!rc)
+            rc = resend(r, w, after, err);
+        pthread_mutex_lock(&r->lock);
+        if (!rc) {
+            r->wishes = w->next;
+            r->n_wishes--;
+            wish_free(w);
+        }
+        w = r->wishes;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return rc;
+}
+
+/* --- what is not handed over yet --- */
+
+static int hand_over(struct relay *r, const struct storage_event_row *row, struct error *err)
+{
+    int rc = put_row(r, NULL, row, err);
     if (!rc)
         note_handed(r, row->id.sequence);
     return rc;
@@ -138,7 +309,7 @@ static bool go_live(struct relay *r, uint64_t reached)
     pthread_mutex_lock(&r->lock);
     if (reached > r->handed)
         r->handed = reached;
-    r->behind = r->handed < r->newest;
+    r->behind = r->handed < r->newest || r->wishes;
     bool live = !r->behind;
     pthread_mutex_unlock(&r->lock);
     return live;
@@ -156,12 +327,16 @@ static int catch_up(struct relay *r, struct error *err)
     struct storage_event_row row;
     uint64_t reached = 0;
     bool done = false;
-    int rc = storage_event_follow(r->storage, r->handed, INT64_MIN, every_key, NULL, &cursor, err);
+    int rc = fulfil_wishes(r, err);
+    if (!rc)
+        rc = storage_event_follow(r->storage, r->handed, INT64_MIN, every_key, NULL, &cursor, err);
     while (!rc && !done) {
         while ((rc = storage_event_next(cursor, &row, err)) > 0 && !(rc = hand_over(r, &row, err)))
             ;
         if (!rc && storage_event_followed(cursor, &reached))
             done = go_live(r, reached);
+        if (!rc && !done)
+            rc = fulfil_wishes(r, err);
     }
     storage_event_cursor_close(cursor);
     return rc;
@@ -223,6 +398,7 @@ int relay_new(const struct events_options *options, struct relay **ret, struct e
         free(r);
         return rc;
     }
+    broker_on_resend(r->broker, on_resend, r);
     *ret = r;
     return 0;
 }
@@ -259,6 +435,11 @@ void relay_free(struct relay *r)
     if (!r)
         return;
     relay_stop(r);
+    while (r->wishes) {
+        struct wish *next = r->wishes->next;
+        wish_free(r->wishes);
+        r->wishes = next;
+    }
     pthread_cond_destroy(&r->changed);
     pthread_mutex_destroy(&r->lock);
     free(r);
@@ -272,5 +453,6 @@ void relay_get_stats(struct relay *r, struct relay_stats *ret)
     pthread_mutex_lock(&r->lock);
     ret->behind = r->newest > r->handed ? r->newest - r->handed : 0;
     ret->relayed = r->relayed;
+    ret->resent = r->resent;
     pthread_mutex_unlock(&r->lock);
 }

@@ -36,6 +36,8 @@ struct feeds {
     struct feed *idle; /* without streams, to be closed by the thread */
     size_t subscribers;
     uint64_t subscribers_total;
+    int64_t
+        away_until_ms; /* the broker is away: when its streams end; 0: it is there, or for ever */
     bool stopping;
 };
 
@@ -108,6 +110,41 @@ static void close_feed(struct feeds *f, struct feed *feed)
     feed_free(feed);
 }
 
+/* On the broker's dispatcher, in order with the messages. */
+static void on_news(void *ctx, const struct broker_news *news)
+{
+    struct feeds *f = ctx;
+    static const char away[] = "broker away", back[] = "broker back";
+    if (news->kind == BROKER_GAP) {
+        AUTO(buf) json = BUF_INIT(128);
+        char from[TIME_ISO_SIZE], to[TIME_ISO_SIZE];
+        time_format_iso(news->from_us, from);
+        time_format_iso(news->to_us, to);
+        if (buf_printf(&json, "{\"from\":\"%s\",\"to\":\"%s\",\"count\":null}", from, to) == 0)
+            feeds_notice_where(f, NULL, NULL, "gap", json.data, json.len);
+        return;
+    }
+    bool is_away = news->kind == BROKER_AWAY;
+    feeds_notice_where(f, NULL, NULL, NULL, is_away ? away : back, sizeof away - 1);
+    pthread_mutex_lock(&f->lock);
+    f->away_until_ms = is_away && f->options.reconnect_timeout_ms
+                           ? time_monotonic_ms() + f->options.reconnect_timeout_ms
+                           : 0;
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static void end_when_away_too_long(struct feeds *f)
+{
+    pthread_mutex_lock(&f->lock);
+    bool due = f->away_until_ms && time_monotonic_ms() >= f->away_until_ms;
+    if (due)
+        f->away_until_ms = 0;
+    pthread_mutex_unlock(&f->lock);
+    if (due)
+        feeds_end_where(f, NULL, NULL, STREAM_END_LATER, "The broker is unavailable.");
+}
+
 static void *run(void *arg)
 {
     struct feeds *f = arg;
@@ -115,7 +152,10 @@ static void *run(void *arg)
     while (!f->stopping || f->idle) {
         struct feed *feed = f->idle;
         if (!feed) {
-            pthread_cond_wait(&f->changed, &f->lock);
+            cond_wait_until(&f->changed, &f->lock, f->away_until_ms ? f->away_until_ms : INT64_MAX);
+            pthread_mutex_unlock(&f->lock);
+            end_when_away_too_long(f);
+            pthread_mutex_lock(&f->lock);
             continue;
         }
         f->idle = feed->next_idle;
@@ -143,6 +183,8 @@ int feeds_new(const struct feeds_options *options, struct feeds **ret, struct er
         free(f);
         return rc;
     }
+    if (options->broker) /* none where only the configuration is checked */
+        broker_watch(options->broker, options->exchange, on_news, f);
     *ret = f;
     return 0;
 }
@@ -279,7 +321,8 @@ static void for_each_feed(struct feeds *f, void (*each)(struct feed *feed, void 
 struct selection {
     feed_affected_fn *affected; /* NULL: all */
     void *ctx;
-    const char *event; /* NULL: end */
+    bool end;          /* else a notice */
+    const char *event; /* of it; NULL: a comment */
     const char *text;
     size_t len;
     enum stream_end code;
@@ -290,7 +333,7 @@ static void apply_selection(struct feed *feed, void *ctx)
     const struct selection *s = ctx;
     if (feed->binding || (s->affected && !(feed->tag && s->affected(s->ctx, feed->tag))))
         return;
-    if (s->event) {
+    if (!s->end) {
         channel_notice(feed->channel, s->event, s->text, s->len);
         return;
     }
@@ -302,14 +345,16 @@ static void apply_selection(struct feed *feed, void *ctx)
 void feeds_end_where(struct feeds *f, feed_affected_fn *affected, void *ctx, enum stream_end code,
                      const char *reason)
 {
-    struct selection s = {.affected = affected, .ctx = ctx, .text = reason, .code = code};
+    struct selection s = {
+        .affected = affected, .ctx = ctx, .end = true, .text = reason, .code = code};
     for_each_feed(f, apply_selection, &s);
 }
 
 void feeds_notice_where(struct feeds *f, feed_affected_fn *affected, void *ctx, const char *event,
                         const char *json, size_t len)
 {
-    struct selection s = {affected, ctx, event, json, len, 0};
+    struct selection s = {
+        .affected = affected, .ctx = ctx, .event = event, .text = json, .len = len};
     for_each_feed(f, apply_selection, &s);
 }
 

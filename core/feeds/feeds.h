@@ -3,7 +3,11 @@
  * A *feed* is a set of bound keys of one exchange.  The first stream of a set binds it at the broker;
  * later ones only add a cursor; when the last one has gone the binding goes too, on the feeds' own
  * thread.  So the cost of a message depends on the number of different sets, not of streams.
- * Subscribers (streams) are counted against a limit over all feeds. */
+ * Subscribers (streams) are counted against a limit over all feeds.
+ *
+ * While a broker outside this process is away, its streams stay: the comments `broker away` and
+ * `broker back` tell them, and `gap` where messages were missed.  An outage longer than
+ * `reconnect_timeout_ms` ends them (1013, come again later). */
 #ifndef HYPRXA_FEEDS_FEEDS_H
 #define HYPRXA_FEEDS_FEEDS_H
 
@@ -23,8 +27,9 @@ struct feeds_options {
     enum broker_exchange exchange;
     struct streamer *streamer;
     struct channel_options channel;
-    size_t max_subscribers; /* 0: no limit */
-    const char *name;       /* of the thread */
+    size_t max_subscribers;       /* 0: no limit */
+    int64_t reconnect_timeout_ms; /* a broker away longer than this ends the streams; 0: never */
+    const char *name;             /* of the thread */
     /* A feed is gone: release what was held for it.  On the feeds' thread; may block.  NULL: none */
     void (*closed)(void *ctx, void *tag);
     void *ctx;
@@ -53,7 +58,7 @@ int feeds_stream(struct feeds *f, struct http_request *r, const struct feed_wish
 typedef bool feed_affected_fn(void *ctx, void *tag);
 void feeds_end_where(struct feeds *f, feed_affected_fn *affected, void *ctx, enum stream_end code,
                      const char *reason);
-/* Send a named notice to them instead. */
+/* Send a named notice to them instead, or a comment (`event` NULL). */
 void feeds_notice_where(struct feeds *f, feed_affected_fn *affected, void *ctx, const char *event,
                         const char *json, size_t len);
 

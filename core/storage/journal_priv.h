@@ -59,7 +59,11 @@ struct journal {
     atomic_ullong event_bytes;     /* waiting for the database */
     atomic_ullong held_bytes;      /* and for the broker only, about */
     atomic_ullong weight, weighed; /* of the events accepted since the start */
-    atomic_ullong published;       /* what the broker has; without one, the highest number */
+    atomic_ullong published; /* what the broker had a while ago; without one, the highest number */
+
+    /* of who keeps that mark */
+    uint64_t published_next;
+    int64_t published_next_ms;
     atomic_ullong samples_stored, samples_duplicate, samples_dropped, samples_failed, refused;
     atomic_ullong spool_bytes;
 };

@@ -5,7 +5,12 @@
 
 #include <stdlib.h>
 
-enum { READ_WAIT_MS = 10000 };
+enum {
+    READ_WAIT_MS = 10000,
+    /* An event stays that long after the broker had it, whatever its age: other nodes come back from an
+     * outage later than this one, and ask for what they missed. */
+    PUBLISHED_KEEP_MS = 60000,
+};
 
 /* What clients are told of a database that cannot be reached (contract 1.2); the reason stands in the
  * log, once for each outage. */
@@ -200,8 +205,15 @@ int journal_event_published(struct storage *st, uint64_t *ret_sequence, struct e
 
 int journal_event_set_published(struct storage *st, uint64_t sequence, struct error *err)
 {
-    atomic_store(&journal_of(st)->published, sequence);
-    return storage_event_set_published(journal_of(st)->local, sequence, err);
+    struct journal *j = journal_of(st);
+    int64_t now_ms = time_monotonic_ms();
+    if (now_ms >= j->published_next_ms) {
+        if (j->published_next)
+            atomic_store(&j->published, j->published_next);
+        j->published_next = sequence;
+        j->published_next_ms = now_ms + PUBLISHED_KEEP_MS;
+    }
+    return storage_event_set_published(j->local, sequence, err);
 }
 
 struct journal_sample_cursor {

@@ -95,6 +95,7 @@ int timeseries_new(const struct timeseries_options *options, struct timeseries *
                                   .streamer = options->streamer,
                                   .channel = options->channel,
                                   .max_subscribers = options->max_subscribers,
+                                  .reconnect_timeout_ms = options->reconnect_timeout_ms,
                                   .name = "series-feeds",
                                   .closed = feed_closed,
                                   .ctx = ts};

@@ -31,11 +31,12 @@ struct timeseries_options {
     struct cache *cache;
     struct streamer *streamer;
     struct channel_options channel;
-    size_t max_subscribers; /* of all its streams */
-    int64_t max_samples;    /* of one answer of /samples; 0: 15,000 */
-    size_t max_columns;     /* data items of a file */
-    int64_t lock_ttl_ms;    /* of leases; also how long an unwatched subscription is kept; 0: 5 s */
-    bool hash_hyprxa;       /* subscription_hash: hyprxa; else canonical */
+    size_t max_subscribers;       /* of all its streams */
+    int64_t reconnect_timeout_ms; /* a broker away longer than this ends the streams; 0: never */
+    int64_t max_samples;          /* of one answer of /samples; 0: 15,000 */
+    size_t max_columns;           /* data items of a file */
+    int64_t lock_ttl_ms; /* of leases; also how long an unwatched subscription is kept; 0: 5 s */
+    bool hash_hyprxa;    /* subscription_hash: hyprxa; else canonical */
     int64_t connect_timeout_ms;                 /* 0: the plugin host's default */
     int64_t stop_grace_ms;                      /* 0: the plugin host's default */
     int64_t initial_backoff_ms, max_backoff_ms; /* 0: 1 s, 30 s */

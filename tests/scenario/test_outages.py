@@ -8,13 +8,14 @@ from lib.cluster import Cluster, main
 from lib.server import until
 
 PUBLISHERS = 4
+PAUSE = 0.005  # between posts of each
 
 
 class Storm:
     """Publishers that post numbers as fast as they are answered; `acknowledged`: (publisher, number)."""
 
-    def __init__(self, node, topic):
-        self.node, self.topic = node, topic
+    def __init__(self, node, topic, name=""):
+        self.node, self.topic, self.name = node, topic, name
         self.acknowledged = []
         self.refused = 0
         self.next = [0] * PUBLISHERS
@@ -28,17 +29,17 @@ class Storm:
         return self
 
     def _post(self, publisher):
-        while not self.stopping.is_set():
+        while not self.stopping.wait(PAUSE):
             number = self.next[publisher]
             self.next[publisher] += 1
             try:
                 reply = self.node.post("/events/publish", {
                     "topic": self.topic, "routing_key": f"p{publisher}",
-                    "payload": {"publisher": publisher, "n": number}})
+                    "payload": {"publisher": f"{self.name}{publisher}", "n": number}})
             except (OSError, EOFError):
                 return  # the node is gone; whether it took this one is open
             if reply.status == 200:
-                self.acknowledged.append((publisher, number))
+                self.acknowledged.append((f"{self.name}{publisher}", number))
             else:
                 self.refused += 1
 
@@ -87,12 +88,16 @@ class Outages(unittest.TestCase):
         reply = self.a.post("/topics/save", {"topic": name, "jschema": {"type": "object"}})
         self.assertEqual(reply.status, 200, reply)
 
-    def assert_exactly_once(self, storm, reader):
+    def assert_exactly_once(self, acknowledged, reader):
         """All that was acknowledged, and nothing twice; each publisher's in order."""
-        until(lambda: set(storm.acknowledged) <= set(reader.seen),
-              f"{len(storm.acknowledged)} events at the other node", 60)
+        wanted = set(acknowledged)
+        try:
+            until(lambda: wanted <= set(reader.seen), "all events", 60, 0.2)
+        except AssertionError:
+            missing = sorted(wanted - set(reader.seen))
+            self.fail(f"{len(missing)} of {len(wanted)} events are missing: {missing[:20]}")
         self.assertEqual(len(reader.seen), len(set(reader.seen)), "some came twice")
-        for publisher in range(PUBLISHERS):
+        for publisher in {p for p, _ in reader.seen}:
             numbers = [n for p, n in reader.seen if p == publisher]
             self.assertEqual(numbers, sorted(numbers), "order of a node")
         self.assertEqual(reader.notices, [])
@@ -109,8 +114,27 @@ class Outages(unittest.TestCase):
         self.cluster.rabbitmq.kill()
         self.cluster.rabbitmq.start()
         self.a.start()
-        self.assert_exactly_once(storm, reader)
+        self.assert_exactly_once(storm.acknowledged, reader)
         reader.close()
+
+    def test_two_nodes_that_publish_while_rabbitmq_is_killed_again_and_again_miss_nothing(self):
+        self.topic("killed")
+        readers = [Reader(self.a, "killed"), Reader(self.b, "killed")]
+        storms = [Storm(self.a, "killed", "a").start(), Storm(self.b, "killed", "b").start()]
+        for _ in range(3):
+            self.cluster.rabbitmq.kill()
+            self.cluster.rabbitmq.start()
+            n = len(storms[0].acknowledged)
+            storms[0].reach(n + 300)
+        for storm in storms:
+            storm.stop()
+        acknowledged = storms[0].acknowledged + storms[1].acknowledged
+        for reader in readers:
+            self.assert_exactly_once(acknowledged, reader)
+            told = [c for c in reader.stream.comments if c.startswith("broker")]
+            self.assertEqual(told, ["broker away", "broker back"] * (len(told) // 2))
+            self.assertGreaterEqual(len(told), 2)
+            reader.close()
 
 
 if __name__ == "__main__":
