@@ -31,7 +31,7 @@ struct group {
     int64_t first, last; /* numbers */
     int64_t newest_us;   /* time of the newest event */
     const struct storage_event_row *any;
-    bson_t events; /* the array */
+    bson_t *events; /* the array; on its own, for a bson_t wants 128 bytes of alignment */
 };
 
 struct event_write {
@@ -140,7 +140,7 @@ static struct group *group_of(struct event_write *w, struct bucket *b,
     *g = (struct group){
         .bucket = b, .first = (int64_t)row->id.sequence, .any = row, .newest_us = row->time_us};
     memcpy(g->id, b->id, sizeof g->id);
-    bson_init(&g->events);
+    g->events = bson_new();
     b->group = w->n_groups;
     return g;
 }
@@ -152,7 +152,7 @@ static int add_row(struct event_write *w, const struct storage_event_row *row, s
     if (rc || (int64_t)row->id.sequence <= b->last)
         return rc; /* it is there already */
     struct group *g = group_of(w, b, row);
-    rc = append_event(&g->events, g->n, row, err);
+    rc = append_event(g->events, g->n, row, err);
     g->n++;
     g->last = (int64_t)row->id.sequence;
     if (row->time_us > g->newest_us)
@@ -168,8 +168,8 @@ static void add_update(mongoc_bulk_operation_t *bulk, const struct group *g)
         BCON_NEW("_id", BCON_UTF8(g->id), "last", "{", "$lt", BCON_INT64(g->first), "}");
     bson_t *opts = BCON_NEW("upsert", BCON_BOOL(true));
     bson_t *update =
-        BCON_NEW("$push", "{", "events", "{", "$each", BCON_ARRAY(&g->events), "}", "}", "$inc",
-                 "{", "count", BCON_INT32((int32_t)g->n), "}", "$max", "{", "timestamp",
+        BCON_NEW("$push", "{", "events", "{", "$each", BCON_ARRAY(g->events), "}", "}", "$inc", "{",
+                 "count", BCON_INT32((int32_t)g->n), "}", "$max", "{", "timestamp",
                  BCON_DATE_TIME(to_ms(g->newest_us)), "}", "$set", "{", "last", BCON_INT64(g->last),
                  "}", "$setOnInsert", "{", "topic", BCON_UTF8(row->topic), "routing_key",
                  BCON_UTF8(row->routing_key), "node", BCON_INT64((int64_t)row->id.origin), "}");
@@ -196,7 +196,7 @@ static void settle(struct event_write *w, bool written)
         } else if (b) {
             free(map_remove(&w->m->buckets, key.data, key.len));
         }
-        bson_destroy(&g->events);
+        bson_destroy(g->events);
     }
     w->n_groups = 0;
 }
