@@ -177,14 +177,34 @@ static void write_param_schema(struct buf *out, const struct http_param *p)
     buf_append_str(out, p->repeatable ? "}}" : "}");
 }
 
-static void write_param_description(struct buf *out, const struct http_param *p)
+/* `example` as one would type it: text without quotes, a list's first element. */
+static void append_typed(struct buf *out, struct json_object *example)
+{
+    if (json_object_is_type(example, json_type_array))
+        example = json_object_array_get_idx(example, 0);
+    if (json_object_is_type(example, json_type_string))
+        buf_append_str(out, json_object_get_string(example));
+    else
+        json_write_value(out, example);
+}
+
+/* `example` may be NULL. */
+static void write_param_description(struct buf *out, const struct http_param *p,
+                                    struct json_object *example)
 {
     if (p->alias_of) {
         put_name(out, "description");
         buf_printf(out, "\"Another name of `%s`\"", p->alias_of);
         put_true(out, "deprecated");
     } else if (p->summary) {
-        put_text(out, "description", p->summary);
+        AUTO(buf) text = BUF_INIT(4096);
+        buf_append_str(&text, p->summary);
+        if (example) {
+            buf_append_lit(&text, "; for example `");
+            append_typed(&text, example);
+            buf_append_char(&text, '`');
+        }
+        put_text(out, "description", text.failed ? p->summary : text.data);
     }
 }
 
@@ -195,7 +215,8 @@ static void write_param(struct writer *w, const struct http_route *route,
     put_open(w->out, NULL, '{');
     put_text(w->out, "name", p->name);
     put_text(w->out, "in", p->where == HTTP_HEADER ? "header" : "query");
-    write_param_description(w->out, p);
+    /* Pages that send requests fill in what is an `example`: right for what must be given only. */
+    write_param_description(w->out, p, p->required ? NULL : example);
     if (!p->alias_of && !p->summary)
         problem(w, route, "no summary of the parameter ", p->name);
     if (p->required)
@@ -205,7 +226,7 @@ static void write_param(struct writer *w, const struct http_route *route,
         put_open(w->out, "application/json", '{');
     }
     write_param_schema(w->out, p);
-    if (example) /* beside its schema: within `content` where that is */
+    if (example && p->required) /* beside its schema: within `content` where that is */
         put_value(w->out, "example", example);
     buf_append_str(w->out, p->type == HTTP_JSON ? "}}}" : "}");
 }
@@ -265,7 +286,7 @@ static void write_form_schema(struct buf *out, const struct http_route *route)
             continue;
         put_open(out, p->name, '{');
         write_value_schema(out, p);
-        write_param_description(out, p);
+        write_param_description(out, p, NULL);
         buf_append_char(out, '}');
     }
     buf_append_lit(out, "}}");

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch, watch } from "./browser.js";
-import { saveTopic, server } from "./lib.js";
+import { publish, saveTopic, server } from "./lib.js";
 
 const SECONDS = 30_000;
 let browser, page, seen;
@@ -60,10 +60,20 @@ test("/docs sends a body and a parameter as they were typed", async () => {
   assert.match(sent.body, /"OK"/);
   const read = await execute("get", "/events/{topic}/last", async (block) => {
     await block.locator('tr[data-param-name="topic"] input').fill("typed");
-    await block.locator('tr[data-param-name="routingKey"] input').fill("k"); // not the example
+    await block.locator('tr[data-param-name="routingKey"] input').fill("k");
   });
   assert.equal(read.status, "200");
   assert.match(read.body, /"n": 7/);
+  quiet();
+});
+
+test("/docs executes an operation untouched, with what must be given only", async () => {
+  await saveTopic("alarms"); // the example of the path
+  await publish("alarms", 3, "some.key");
+  await open("/docs");
+  const { status, body } = await execute("get", "/events/{topic}/last");
+  assert.equal(status, "200");
+  assert.match(body, /"n": 3/);
   quiet();
 });
 
