@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { emptyPages, launch } from "./browser.js";
-import { publish, saveTopic, saveUnitop, server } from "./lib.js";
+import { Relay, publish, saveTopic, saveUnitop, server, until } from "./lib.js";
 
 let browser, pages, allowed, refused;
 
@@ -66,6 +66,64 @@ test("a page of another origin is refused an EventSource", async () => {
     source.onopen = () => done("open");
   }), `${server}/events/hidden/stream`);
   assert.equal(state, 2); // closed, for good
+});
+
+test("a page whose EventSource is cut before its first message loses nothing", async () => {
+  await saveTopic("early");
+  const relay = await Relay.start();
+  try {
+    await allowed.evaluate((url) => new Promise((done) => {
+      window.early = { got: [], source: new EventSource(url) };
+      window.early.source.onmessage = (e) => window.early.got.push(JSON.parse(e.data).payload.n);
+      window.early.source.onopen = done;
+    }), `${relay.url}/events/early/stream`);
+    relay.cut();
+    await until(() => allowed.evaluate(() => window.early.source.readyState === 0), "the break");
+    for (let n = 0; n < 3; n++) await publish("early", n);
+    await until(() => allowed.evaluate(() => window.early.got.length >= 3), "what it missed");
+    assert.deepEqual(await allowed.evaluate(() => window.early.got), [0, 1, 2]);
+    await allowed.evaluate(() => window.early.source.close());
+  } finally {
+    relay.stop();
+  }
+});
+
+/** Runs in a page: up to `n` messages of the WebSocket at `url`, and how it ended. */
+const readSocket = ([url, n]) => new Promise((done) => {
+  const socket = new WebSocket(url);
+  const got = [];
+  let opened = false;
+  socket.onopen = () => { opened = true; };
+  socket.onmessage = (message) => {
+    got.push(JSON.parse(message.data));
+    if (got.length === n) socket.close();
+  };
+  socket.onclose = (close) => done({ opened, got, code: close.code });
+});
+
+const sockets = server.replace("http", "ws");
+
+test("a page of an allowed origin reads a WebSocket of events and of samples", async () => {
+  await saveTopic("sockets");
+  for (let n = 0; n < 3; n++) await publish("sockets", n);
+  const events = await allowed.evaluate(readSocket, [`${sockets}/events/sockets/ws?since=-1h`, 3]);
+  assert.deepEqual(events.got.map((e) => e.payload.n), [0, 1, 2]);
+  await saveUnitop("sockets");
+  const samples = await allowed.evaluate(readSocket, [`${sockets}/timeseries/sockets/ws`, 2]);
+  assert.equal(samples.got.length, 2);
+  assert.equal(samples.got[0].subscription.source, "host");
+});
+
+test("a page of another origin is refused a WebSocket, and nothing of it remains", async () => {
+  await saveTopic("secret");
+  await publish("secret", 1);
+  const total = async () => /^hyprxa_websockets_opened_total (\d+)$/m.exec(
+    await (await fetch(`${server}/metrics`)).text())[1];
+  const before = await total();
+  const { opened, got, code } = await refused.evaluate(readSocket,
+    [`${sockets}/events/secret/ws?since=-1h`, 1]);
+  assert.deepEqual({ opened, got, code }, { opened: false, got: [], code: 1006 });
+  assert.equal(await total(), before);
 });
 
 test("a page of another origin can neither read nor write, not even blindly", async () => {
