@@ -339,12 +339,10 @@ int settings_describe(struct buf *out)
             continue;
         buf_printf(out, "  %s\n      %s\n      ", d->variable, d->help);
         setting_expected(d, out);
-        if (d->initial[0])
-            buf_printf(out, "; default %s%s", d->initial,
-                       d->kind == SETTING_KIND_DURATION &&
-                               isdigit((unsigned char)d->initial[strlen(d->initial) - 1])
-                           ? d->extra
-                           : "");
+        if (d->initial[0]) {
+            buf_append_lit(out, "; default ");
+            setting_default(d, out);
+        }
         buf_append_char(out, '\n');
     }
     buf_append_lit(out, "  LOGGING_CONFIG_PATH, SENTRY_...\n"

@@ -36,6 +36,7 @@ void setting_clear(const struct setting *d, struct settings *s);
 
 /* Append what is expected, for a message or the documentation: "a whole number from 4 to 4096". */
 int setting_expected(const struct setting *d, struct buf *out);
+int setting_default(const struct setting *d, struct buf *out); /* as one would write it */
 
 /* --- .env --- */
 

@@ -33,6 +33,63 @@ static bool has_word(const char *words, const char *word)
     return false;
 }
 
+static bool parse_int(const char *text, int64_t *ret)
+{
+    char *end;
+    errno = 0;
+    long long n = strtoll(text, &end, 10);
+    *ret = n;
+    /* strtoll() would skip white space. */
+    return errno == 0 && end != text && *end == '\0' && strchr("+-0123456789", text[0]);
+}
+
+/* `n` of the setting's bytes or seconds, in the largest unit that leaves a whole number. */
+static void append_amount(const struct setting *d, int64_t n, struct buf *out)
+{
+    static const struct unit {
+        const char *name;
+        int64_t size;
+    } sizes[] = {{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}},
+      durations[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+    bool is_size = d->kind == SETTING_KIND_SIZE;
+    const struct unit *unit = is_size ? sizes : durations;
+    if (!is_size && strcmp(d->extra, "s") == 0)
+        n *= 1000;
+    while (n % unit->size)
+        unit++;
+    buf_printf(out, "%" PRId64 "%s", n / unit->size, unit->name);
+}
+
+static int append_range(const struct setting *d, struct buf *out)
+{
+    bool is_size = d->kind == SETTING_KIND_SIZE;
+    buf_append_str(out, is_size ? "a size" : "a duration");
+    if (d->min > 0 || is_size) {
+        buf_append_lit(out, " from ");
+        append_amount(d, d->min, out);
+        buf_append_lit(out, " to ");
+    } else {
+        buf_append_lit(out, " above 0, up to ");
+    }
+    append_amount(d, d->max, out);
+    if (is_size)
+        return buf_append_lit(out, ": a number of bytes, or with a unit, such as 64KiB");
+    return buf_printf(out, ": a number of %s, or with a unit, such as 500ms or 5m",
+                      strcmp(d->extra, "s") == 0 ? "seconds" : "milliseconds");
+}
+
+int setting_default(const struct setting *d, struct buf *out)
+{
+    int64_t n;
+    if (d->kind == SETTING_KIND_DURATION && parse_int(d->initial, &n))
+        append_amount(d, n, out);
+    else
+        buf_append_str(out, d->initial);
+    if (d->kind == SETTING_KIND_DURATION && strchr(d->initial, '.'))
+        buf_append_str(out, d->extra);
+    return out->failed ? ERR_NOMEM : 0;
+}
+
 int setting_expected(const struct setting *d, struct buf *out)
 {
     switch (d->kind) {
@@ -41,15 +98,8 @@ int setting_expected(const struct setting *d, struct buf *out)
     case SETTING_KIND_INT:
         return buf_printf(out, "a whole number from %" PRId64 " to %" PRId64, d->min, d->max);
     case SETTING_KIND_SIZE:
-        return buf_printf(
-            out, "a size from %" PRId64 " to %" PRId64 " bytes, such as 65536, 64KiB or 1MiB",
-            d->min, d->max);
     case SETTING_KIND_DURATION:
-        return buf_printf(out,
-                          "a duration from %" PRId64 " to %" PRId64 " %s: a number of %s, or "
-                          "with a unit, such as 500ms or 5m",
-                          d->min, d->max, d->extra,
-                          strcmp(d->extra, "s") == 0 ? "seconds" : "milliseconds");
+        return append_range(d, out);
     case SETTING_KIND_CHOICE:
         buf_append_lit(out, "one of ");
         for (const char *p = d->extra; *p; p++)
@@ -101,16 +151,6 @@ static bool parse_bool(const char *text, bool *ret)
         }
     }
     return false;
-}
-
-static bool parse_int(const char *text, int64_t *ret)
-{
-    char *end;
-    errno = 0;
-    long long n = strtoll(text, &end, 10);
-    *ret = n;
-    /* strtoll() would skip white space. */
-    return errno == 0 && end != text && *end == '\0' && strchr("+-0123456789", text[0]);
 }
 
 static bool parse_size(const char *text, int64_t *ret)

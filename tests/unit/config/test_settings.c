@@ -160,7 +160,7 @@ Test(settings, every_problem_of_the_file_is_collected_with_its_place)
         "auth: {debug: {usr: {}, user: {upi: x, scope: []}}, debug_user: 1}\n",
         "hyprxa.yaml:2:11: expected a whole number from 1 to 10000000; found lots\n"
         "hyprxa.yaml:3:3: unknown setting\n"
-        "hyprxa.yaml:4:19: expected a duration from 0 to 3600 s: a number of seconds, or with a "
+        "hyprxa.yaml:4:19: expected a duration above 0, up to 1h: a number of seconds, or with a "
         "unit, such as 500ms or 5m; found 0\n"
         "hyprxa.yaml:5:1: unknown setting or group of settings\n"
         "hyprxa.yaml:7:13: expected true or false; found yes\n"
