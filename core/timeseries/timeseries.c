@@ -222,7 +222,9 @@ static void write_manager(struct buf *out, struct manager *m)
     struct buf subscribers = BUF_INIT(64 << 20);
     struct subscriber_walk walk = {&subscribers, m, 0};
     char created[TIME_ISO_SIZE];
+    struct feeds_stats feeds; /* of all sources: so is the limit */
     size_t max = ts->options.max_subscribers;
+    feeds_get_stats(ts->feeds, &feeds);
     broker_get_stats(ts->options.broker, BROKER_TIMESERIES, &broker);
     storage_get_stats(ts->options.storage, &storage);
     time_format_iso(m->created_us, created);
@@ -238,7 +240,8 @@ static void write_manager(struct buf *out, struct manager *m)
         "\"subscriber_capacity\":%zu,\"total_subscribers_serviced\":%llu,\"subscribers\":[%s],"
         "\"source\":",
         closed ? "true" : "false", broker.connected ? "connected" : "disconnected", created,
-        uptime_s(m->created_us), walk.n, subscriptions, max > walk.n ? max - walk.n : 0,
+        uptime_s(m->created_us), walk.n, subscriptions,
+        max > feeds.subscribers ? max - feeds.subscribers : 0,
         (unsigned long long)atomic_load(&m->subscribers_total),
         subscribers.data ? subscribers.data : "");
     json_write_string(out, m->source->name, strlen(m->source->name));
