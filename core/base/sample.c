@@ -87,6 +87,25 @@ void sample_block_unref(struct sample_block *b)
     free(b);
 }
 
+size_t sample_block_filter(struct sample_block *b, bool (*keep)(void *ctx, const struct series *s),
+                           void *ctx)
+{
+    size_t kept = 0, gone = 0;
+    for (size_t i = 0; i < b->n_runs; i++) {
+        if (keep(ctx, b->runs[i].series)) {
+            b->runs[kept++] = b->runs[i];
+        } else {
+            gone += b->runs[i].n;
+            series_unref(b->runs[i].series);
+        }
+    }
+    if (kept < b->n_runs)
+        b->n_states = 0; /* they would tell that all of it is stored */
+    b->n_runs = kept;
+    b->n_samples -= gone; /* the runs still say where theirs begin */
+    return gone;
+}
+
 static int write_base64(struct buf *b, const unsigned char *bytes, size_t n)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

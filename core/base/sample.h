@@ -52,10 +52,15 @@ struct series {
     size_t canonical_len;
     char *json; /* the subscription as subscribers are shown it, compact JSON */
     size_t json_len;
-    int64_t hash;              /* subscription_hash */
-    char routing_key[96 + 24]; /* "<source>-<hash>" when it fits, for exchanges and leases */
-    atomic_llong storage_id;   /* given by storage at the first append or look-up; 0: none yet */
-    atomic_int watchers;       /* > 0: somebody wants this series live on this node */
+    int64_t hash;               /* subscription_hash */
+    char routing_key[96 + 24];  /* "<source>-<hash>" when it fits, for exchanges and leases */
+    atomic_llong storage_id;    /* given by storage at the first append or look-up; 0: none yet */
+    atomic_int watchers;        /* > 0: somebody wants this series live on this node */
+    atomic_llong held_until_ms; /* monotonic: until when this node may stream it for sure */
+    atomic_llong streamed_us;   /* the newest sample that this node stored and published; 0: none */
+    atomic_llong handed_us; /* up to where the node that handed it over streamed it; 0: unknown */
+    atomic_llong
+        held_since_us; /* its replay is complete from this time on; INT64_MAX: not at all */
 };
 
 struct series *series_new(const char *source, const char *canonical, const char *json,
@@ -96,6 +101,10 @@ struct sample_block *sample_block_new(size_t n_runs, size_t n_samples, size_t n_
                                       size_t arena, char **ret_arena);
 struct sample_block *sample_block_ref(struct sample_block *b);
 void sample_block_unref(struct sample_block *b); /* drops the runs' references with the last one */
+/* Leave out the runs of series that `keep` does not want, and with any of them the states.  Only by
+ * the one who has the only reference.  Returns how many samples went. */
+size_t sample_block_filter(struct sample_block *b, bool (*keep)(void *ctx, const struct series *s),
+                           void *ctx);
 
 /* Append the value as JSON (a BYTES value as base64 text).  NaN and infinities are null. */
 int value_write_json(struct buf *b, const struct value *v);

@@ -4,6 +4,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 
+#include <stdio.h>
 #include <string.h>
 
 __extension__ typedef unsigned __int128 uint128;
@@ -53,5 +54,23 @@ int series_hash_hyprxa(struct json_object *subscription, int64_t *ret)
         *ret = (int64_t)low;
     else
         *ret = (int64_t)(((uint128)high << 64 | low) % ((UINT64_C(1) << 61) - 1));
+    return 0;
+}
+
+int series_registration_key(int64_t hash, char out[SERIES_REGISTRATION_SIZE])
+{
+    char text[24], digits[SERIES_REGISTRATION_SIZE];
+    unsigned char digest[16];
+    int len = snprintf(text, sizeof text, "%lld", (long long)hash);
+    int rc = digest_shake128(text, (size_t)len, digest);
+    if (rc)
+        return rc;
+    uint128 n = (uint128)big_endian(digest) << 64 | big_endian(digest + 8);
+    size_t at = sizeof digits; /* 39 digits at most */
+    digits[--at] = '\0';
+    do
+        digits[--at] = (char)('0' + (int)(n % 10));
+    while ((n /= 10) != 0);
+    memcpy(out, &digits[at], sizeof digits - at);
     return 0;
 }

@@ -16,4 +16,9 @@ int series_hash_canonical(const char *canonical, size_t len, int64_t *ret);
  * (nested too deep).  [any] */
 int series_hash_hyprxa(struct json_object *subscription, int64_t *ret);
 
+/* The key under which somebody's wish for the series is registered in the cache: `subscriber_key` of
+ * contract section 5, a decimal number.  ERR_NOMEM.  [any] */
+enum { SERIES_REGISTRATION_SIZE = 40 };
+int series_registration_key(int64_t hash, char out[SERIES_REGISTRATION_SIZE]);
+
 #endif

@@ -144,6 +144,12 @@ void broker_unsubscribe(struct broker_subscription *subscription)
     subscription_free(subscription);
 }
 
+void broker_set_filter(struct broker *broker, enum broker_exchange exchange,
+                       broker_filter_fn *filter, void *ctx)
+{
+    broker->ops->set_filter(broker, exchange, filter, ctx);
+}
+
 bool broker_wanted(struct broker *broker, enum broker_exchange exchange, const char *key)
 {
     return !broker->ops->wanted || broker->ops->wanted(broker, exchange, key);

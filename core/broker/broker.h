@@ -62,6 +62,14 @@ int broker_subscribe(struct broker *broker, enum broker_exchange exchange, const
 /* When it returns, the sink is not running and never runs again.  Not from a sink.  [worker] */
 void broker_unsubscribe(struct broker_subscription *subscription);
 
+/* Looks at each message of an exchange that has come for this node, before any sink does.  Returns it, or
+ * another one in its place, as a new reference (the given one is lent), or NULL to drop it.  Runs on the
+ * dispatcher and must not block. */
+typedef struct message *broker_filter_fn(void *ctx, const char *key, struct message *message);
+/* Before the first subscription; NULL: none.  [control] */
+void broker_set_filter(struct broker *broker, enum broker_exchange exchange,
+                       broker_filter_fn *filter, void *ctx);
+
 /* False only when it is certain that nobody anywhere has bound a matching key: then a publisher may
  * spare itself the encoding.  [any] */
 bool broker_wanted(struct broker *broker, enum broker_exchange exchange, const char *key);

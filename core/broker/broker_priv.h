@@ -16,6 +16,8 @@ struct broker_ops {
     int (*subscribe)(struct broker *broker, enum broker_exchange exchange,
                      struct broker_subscription *subscription, struct error *err);
     void (*unsubscribe)(struct broker *broker, struct broker_subscription *subscription);
+    void (*set_filter)(struct broker *broker, enum broker_exchange exchange,
+                       broker_filter_fn *filter, void *ctx);
     void (*get_stats)(struct broker *broker, enum broker_exchange exchange,
                       struct broker_stats *ret);
     /* --- optional --- */

@@ -92,6 +92,17 @@ static uint64_t deliver_one(const struct route *route, struct message *message, 
     return delivered;
 }
 
+static uint64_t filter_and_deliver(struct fanout *f, const struct route *route,
+                                   const struct fanout_item *item, uint64_t position)
+{
+    if (!f->filter)
+        return deliver_one(route, item->message, position);
+    struct message *message = f->filter(f->filter_ctx, item->key, item->message);
+    uint64_t delivered = message ? deliver_one(route, message, position) : 0;
+    message_unref(message);
+    return delivered;
+}
+
 void fanout_deliver(struct fanout *f, const struct fanout_item *items, size_t n, uint64_t position)
 {
     struct route *routes[FANOUT_BATCH];
@@ -110,7 +121,7 @@ void fanout_deliver(struct fanout *f, const struct fanout_item *items, size_t n,
     uint64_t delivered = 0;
     for (size_t i = 0; i < n; i++) {
         if (routes[i])
-            delivered += deliver_one(routes[i], items[i].message, position + i);
+            delivered += filter_and_deliver(f, routes[i], &items[i], position + i);
     }
 
     pthread_mutex_lock(&f->lock);

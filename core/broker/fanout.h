@@ -17,6 +17,8 @@ struct fanout_item {
 };
 
 struct fanout {
+    broker_filter_fn *filter; /* set before the first subscription, then const; NULL: none */
+    void *filter_ctx;
     pthread_mutex_t lock;
     pthread_cond_t batch_done;
 

@@ -185,6 +185,14 @@ static bool memory_wanted(struct broker *broker, enum broker_exchange exchange, 
     return fanout_wanted(&exchange_of(broker, exchange)->fanout, key);
 }
 
+static void memory_set_filter(struct broker *broker, enum broker_exchange exchange,
+                              broker_filter_fn *filter, void *ctx)
+{
+    struct fanout *f = &exchange_of(broker, exchange)->fanout;
+    f->filter = filter;
+    f->filter_ctx = ctx;
+}
+
 static void memory_get_stats(struct broker *broker, enum broker_exchange exchange,
                              struct broker_stats *ret)
 {
@@ -205,6 +213,7 @@ const struct broker_ops broker_memory_ops = {
     .publish = memory_publish,
     .subscribe = memory_subscribe,
     .unsubscribe = memory_unsubscribe,
+    .set_filter = memory_set_filter,
     .get_stats = memory_get_stats,
     .wanted = memory_wanted,
 };

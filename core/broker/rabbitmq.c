@@ -115,6 +115,14 @@ static void rabbitmq_unsubscribe(struct broker *broker, struct broker_subscripti
     consumer_unsubscribe(&rabbitmq_of(broker)->consumers[s->exchange], s);
 }
 
+static void rabbitmq_set_filter(struct broker *broker, enum broker_exchange exchange,
+                                broker_filter_fn *filter, void *ctx)
+{
+    struct fanout *f = &rabbitmq_of(broker)->consumers[exchange].fanout;
+    f->filter = filter;
+    f->filter_ctx = ctx;
+}
+
 static void rabbitmq_get_stats(struct broker *broker, enum broker_exchange exchange,
                                struct broker_stats *ret)
 {
@@ -170,6 +178,7 @@ __attribute__((visibility("default"))) const struct broker_ops broker_rabbitmq_o
     .publish = rabbitmq_publish,
     .subscribe = rabbitmq_subscribe,
     .unsubscribe = rabbitmq_unsubscribe,
+    .set_filter = rabbitmq_set_filter,
     .get_stats = rabbitmq_get_stats,
     .watch = rabbitmq_watch,
     .on_resend = rabbitmq_on_resend,

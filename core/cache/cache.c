@@ -46,6 +46,11 @@ void cache_close(struct cache *c)
     free(c);
 }
 
+bool cache_is_shared(const struct cache *cache)
+{
+    return cache->ops->shared;
+}
+
 static int check_key(const char *key, struct error *err)
 {
     size_t len = strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_-");

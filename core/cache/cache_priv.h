@@ -20,6 +20,7 @@ struct cache_item {
 /* All functions but open and close [any], and with the meaning of the public ones; *ret_version is what a later replace
  * or remove compares with. */
 struct cache_ops {
+    bool shared; /* outside this process */
     int (*open)(const struct cache_options *options, void **ret, struct error *err);
     int (*get)(void *self, const char *key, struct buf *out, uint64_t *ret_version,
                struct error *err);

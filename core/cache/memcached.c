@@ -299,6 +299,7 @@ static int mc_open(const struct cache_options *options, void **ret, struct error
 }
 
 __attribute__((visibility("default"))) const struct cache_ops cache_memcached_ops = {
+    .shared = true,
     .open = mc_open,
     .get = mc_get,
     .set = mc_set,

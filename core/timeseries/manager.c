@@ -1,10 +1,12 @@
 /* The manager of a source: its life, who holds which series, and the data thread. */
 #include "base/auto.h"
+#include "base/digest.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/time.h"
 #include "feeds/feeds.h"
 #include "storage/storage.h"
+#include "timeseries/gate.h"
 #include "timeseries/replay_index.h"
 #include "timeseries/timeseries_priv.h"
 
@@ -28,6 +30,7 @@ int manager_open(struct source *s, struct manager **ret, struct error *err)
     cond_init(&m->wake);
     map_init(&m->entries);
     m->source = s;
+    digest_uuid4(m->owner);
     m->created_us = time_now_us();
     m->dropped = true; /* what is recorded is subscribed by the control thread's first round */
     for (size_t i = 0; i < s->n_recorded; i++) {
@@ -53,9 +56,10 @@ struct manager *manager_ref(struct manager *m)
     return m;
 }
 
-static void entry_free(void *value)
+void manager_entry_free(void *value)
 {
     struct manager_entry *e = value;
+    claim_free(e->claim);
     series_unref(e->series);
     free(e);
 }
@@ -65,7 +69,7 @@ void manager_unref(struct manager *m)
     if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
         return;
     integration_free(m->integration);
-    map_release(&m->entries, entry_free);
+    map_release(&m->entries, manager_entry_free);
     pthread_cond_destroy(&m->wake);
     pthread_mutex_destroy(&m->lock);
     pthread_mutex_destroy(&m->control);
@@ -79,6 +83,27 @@ static bool hold_of_manager(void *manager, void *hold)
         if (h->parts[i].manager == manager)
             return true;
     return false;
+}
+
+/* Give the leases back, after what was streamed is stored and sent, and tell the other nodes. */
+static void hand_over(struct manager *m)
+{
+    struct timeseries *ts = m->source->owner;
+    struct error err = ERROR_INIT;
+    struct handed *items = calloc(m->entries.n ? m->entries.n : 1, sizeof *items);
+    size_t n = 0;
+    if (storage_samples_flush(ts->options.storage, &err))
+        log_warning(logger, "source '%s': its last samples are not stored yet: %s", m->source->name,
+                    err.message);
+    for (struct map_entry *e = map_next(&m->entries, NULL); e; e = map_next(&m->entries, e)) {
+        struct manager_entry *entry = e->value;
+        if (claim_release(entry->claim) && items)
+            items[n++] =
+                (struct handed){entry->series->hash, atomic_load(&entry->series->streamed_us)};
+    }
+    if (n)
+        handover_send(ts, items, n);
+    free(items);
 }
 
 void manager_close(struct manager *m)
@@ -96,15 +121,12 @@ void manager_close(struct manager *m)
     pthread_mutex_lock(&m->control);
     struct integration *in = m->integration;
     pthread_mutex_unlock(&m->control);
-    if (!in)
-        return;
-    integration_close(in); /* publishers return; the data thread takes what is queued, then ends */
-    pthread_join(m->data_thread, NULL);
-    for (struct map_entry *e = map_next(&m->entries, NULL); e; e = map_next(&m->entries, e)) {
-        struct manager_entry *entry = e->value;
-        if (entry->lease.key[0])
-            lease_release(m->source->owner->options.cache, &entry->lease, NULL);
+    if (in) {
+        integration_close(
+            in); /* publishers return; the data thread takes what is queued, then ends */
+        pthread_join(m->data_thread, NULL);
     }
+    hand_over(m);
 }
 
 /* --- holding series --- */
@@ -117,7 +139,10 @@ struct manager_entry *manager_entry_locked(struct manager *m, struct series *ser
     e = calloc(1, sizeof *e);
     if (!e)
         return NULL;
-    if (map_set(&m->entries, series->canonical, series->canonical_len, e, NULL)) {
+    if (gate_watch(m->source->owner->gate, series) ||
+        claim_new(m->source->owner->leases, series, m->owner, m, &e->claim) ||
+        map_set(&m->entries, series->canonical, series->canonical_len, e, NULL)) {
+        claim_free(e->claim);
         free(e);
         return NULL;
     }
@@ -126,7 +151,25 @@ struct manager_entry *manager_entry_locked(struct manager *m, struct series *ser
     return e;
 }
 
-/* Count a user on each series; those not subscribed are marked and gathered in `todo`. */
+bool manager_stands_by(const struct manager_entry *e)
+{
+    enum claim_state state = claim_state(e->claim);
+    return state == CLAIM_REMOTE || state == CLAIM_LOST;
+}
+
+/* Register the wish for each series, before its lease is asked for; entries stay while they have a
+ * user. */
+static void want(struct manager *m, struct series *const *series, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        pthread_mutex_lock(&m->lock);
+        struct manager_entry *e = manager_entry_locked(m, series[i]);
+        pthread_mutex_unlock(&m->lock);
+        claim_want(e->claim, true);
+    }
+}
+
+/* Count a user on each series; those to be subscribed here are marked and gathered in `todo`. */
 static int hold_locked(struct manager *m, struct series *const *series, size_t n,
                        struct manager_entry **todo, size_t *ret_n)
 {
@@ -137,7 +180,7 @@ static int hold_locked(struct manager *m, struct series *const *series, size_t n
         struct manager_entry *e = manager_entry_locked(m, series[i]);
         e->users++;
         atomic_fetch_add(&e->series->watchers, 1);
-        if (!e->subscribed) {
+        if (!e->subscribed && !manager_stands_by(e)) {
             e->subscribed = true;
             todo[(*ret_n)++] = e;
         }
@@ -160,6 +203,8 @@ int manager_acquire(struct manager *m, struct series *const *series, size_t n, s
         if (rc)
             error_set(err, rc, "out of memory");
     }
+    if (!rc)
+        want(m, series, n);
     if (!rc && n_todo) {
         rc = manager_subscribe(m, todo, n_todo, err);
         if (rc)
@@ -177,8 +222,11 @@ void manager_release(struct manager *m, struct series *const *series, size_t n)
         struct manager_entry *e =
             map_get(&m->entries, series[i]->canonical, series[i]->canonical_len);
         atomic_fetch_sub(&series[i]->watchers, 1);
-        if (e && --e->users == 0)
+        if (e && --e->users == 0) {
             e->idle_since_ms = time_monotonic_ms();
+            if (!e->recorded)
+                claim_want(e->claim, false);
+        }
     }
     pthread_mutex_unlock(&m->lock);
 }
@@ -213,8 +261,30 @@ static void store(struct manager *m, struct sample_block *block)
                   block->n_samples, err.message);
 }
 
+static bool is_held(void *manager, const struct series *series)
+{
+    const struct manager *m = manager;
+    return leases_hold(m->source->owner->leases, series);
+}
+
+static void note_streamed(const struct sample_block *block)
+{
+    for (size_t i = 0; i < block->n_runs; i++) {
+        const struct sample_run *run = &block->runs[i];
+        if (run->n)
+            atomic_store_explicit(&run->series->streamed_us,
+                                  block->samples[run->first + run->n - 1].time_us,
+                                  memory_order_relaxed);
+    }
+}
+
 static void take_block(struct manager *m, struct sample_block *block, struct buf *body)
 {
+    /* The block is this thread's alone. */
+    size_t lost = sample_block_filter(block, is_held, m);
+    if (lost && atomic_fetch_add_explicit(&m->lost_lease, lost, memory_order_relaxed) == 0)
+        log_warning(logger, "source '%s': samples of another node's subscriptions are dropped",
+                    m->source->name);
     if (block->flags & SAMPLE_BLOCK_HISTORY) {
         store(m, block);
         return;
@@ -223,6 +293,7 @@ static void take_block(struct manager *m, struct sample_block *block, struct buf
     replay_index_announce(m->source->owner->index, block);
     store(m, block);
     live_publish(m, block, body);
+    note_streamed(block);
 }
 
 static void send_notice(struct manager *m, const struct integration_item *item, bool stale)

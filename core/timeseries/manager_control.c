@@ -5,11 +5,14 @@
 #include "base/time.h"
 #include "feeds/feeds.h"
 #include "storage/storage.h"
+#include "timeseries/gate.h"
 #include "timeseries/timeseries_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { UNSTORED_US = 5000000 }; /* what a node may have published and not stored, at most */
 
 static const char logger[] = "hyprxa.timeseries";
 
@@ -24,6 +27,16 @@ static int state_get(void *ctx, const char *source, const char *key, struct buf 
 static int last_time(void *ctx, struct series *series, int64_t *ret_us)
 {
     const struct timeseries *ts = ctx;
+    /* Where another node has just handed it over, its last word counts, and spares the question. */
+    int64_t known_us = atomic_exchange(&series->handed_us, 0);
+    if (!known_us && gate_last_time(ts->gate, series, &known_us) == 0)
+        /* From a node that died: what it had not stored yet is read again; streams do not see it
+         * twice, nor does storage keep it twice. */
+        known_us -= UNSTORED_US;
+    if (known_us) {
+        *ret_us = known_us;
+        return 0;
+    }
     return storage_samples_last_time(ts->options.storage, series, ret_us, NULL);
 }
 
@@ -70,50 +83,60 @@ int manager_ensure_integration(struct manager *m, struct error *err)
 
 /* --- subscribing --- */
 
-static int acquire_leases(struct manager *m, struct manager_entry *const *entries, size_t n,
-                          struct error *err)
+/* Ask for the leases; *ret_n entries, whose leases this node got, come first then. */
+static int acquire(struct manager_entry **entries, size_t n, size_t *ret_n, struct error *err)
 {
-    struct timeseries *ts = m->source->owner;
-    char key[32];
+    *ret_n = 0;
     for (size_t i = 0; i < n; i++) {
-        snprintf(key, sizeof key, "%lld", (long long)entries[i]->series->hash);
-        int rc = lease_acquire(ts->options.cache, &entries[i]->lease, key, ts->owner,
-                               ts->options.lock_ttl_ms, err);
+        struct manager_entry *e = entries[i];
+        int rc = claim_acquire(e->claim, err);
         if (rc)
             return rc;
+        if (claim_state(e->claim) != CLAIM_HELD)
+            continue;
+        entries[i] = entries[*ret_n];
+        entries[(*ret_n)++] = e;
     }
     return 0;
 }
 
-static void release_leases(struct manager *m, struct manager_entry *const *entries, size_t n)
+static void unmark(struct manager *m, struct manager_entry *const *entries, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (entries[i]->lease.key[0])
-            lease_release(m->source->owner->options.cache, &entries[i]->lease, NULL);
-        entries[i]->lease = (struct lease){0};
-    }
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < n; i++)
+        entries[i]->subscribed = false;
+    pthread_mutex_unlock(&m->lock);
 }
 
-int manager_subscribe(struct manager *m, struct manager_entry *const *entries, size_t n,
+int manager_subscribe(struct manager *m, struct manager_entry **entries, size_t n,
                       struct error *err)
 {
     struct series **series = calloc(n, sizeof(struct series *));
+    size_t n_held = 0;
     int rc =
-        series ? acquire_leases(m, entries, n, err) : error_set(err, ERR_NOMEM, "out of memory");
-    if (!rc) {
-        for (size_t i = 0; i < n; i++)
+        series ? acquire(entries, n, &n_held, err) : error_set(err, ERR_NOMEM, "out of memory");
+    if (!rc && n_held) {
+        for (size_t i = 0; i < n_held; i++)
             series[i] = entries[i]->series;
-        rc = integration_subscribe(m->integration, series, n, err);
+        rc = integration_subscribe(m->integration, series, n_held, err);
     }
-    if (rc) {
-        release_leases(m, entries, n);
-        pthread_mutex_lock(&m->lock);
-        for (size_t i = 0; i < n; i++)
-            entries[i]->subscribed = false;
-        pthread_mutex_unlock(&m->lock);
-    }
+    for (size_t i = 0; i < n_held && rc; i++)
+        claim_release(entries[i]->claim);
+    if (rc)
+        unmark(m, entries, n);
+    else
+        unmark(m, &entries[n_held], n - n_held); /* other nodes' */
     free(series);
     return rc;
+}
+
+void manager_claims_changed(void *manager)
+{
+    struct manager *m = manager;
+    pthread_mutex_lock(&m->lock);
+    m->claims_changed = true;
+    pthread_cond_broadcast(&m->wake);
+    pthread_mutex_unlock(&m->lock);
 }
 
 /* --- the rounds of the control thread; each with `control` held --- */
@@ -139,19 +162,33 @@ static struct entries collect_locked(struct manager *m, entry_wanted_fn *wanted)
 static bool is_missing(const struct manager *m, const struct manager_entry *e)
 {
     (void)m;
-    return !e->subscribed && (e->users || e->recorded);
+    return !e->subscribed && (e->users || e->recorded) && !manager_stands_by(e);
 }
 
 static bool is_idle(const struct manager *m, const struct manager_entry *e)
 {
     int64_t linger_ms = m->source->owner->options.lock_ttl_ms;
-    return !e->users && !e->recorded && time_monotonic_ms() - e->idle_since_ms >= linger_ms;
+    return !e->users && !e->recorded && time_monotonic_ms() - e->idle_since_ms >= linger_ms &&
+           claim_is_unneeded(e->claim);
 }
 
-static bool is_subscribed(const struct manager *m, const struct manager_entry *e)
+static bool is_lost(const struct manager *m, const struct manager_entry *e)
 {
     (void)m;
-    return e->subscribed;
+    return claim_state(e->claim) == CLAIM_LOST;
+}
+
+/* Dropped by the source: another node may have it. */
+static bool is_held_in_vain(const struct manager *m, const struct manager_entry *e)
+{
+    (void)m;
+    return !e->subscribed && claim_state(e->claim) == CLAIM_HELD;
+}
+
+static bool is_unregistered(const struct manager *m, const struct manager_entry *e)
+{
+    (void)m;
+    return e->recorded && !e->registered;
 }
 
 static void add_listed(void *ctx, const char *subscription_json, size_t len)
@@ -227,12 +264,14 @@ static bool subscribe_missing(struct manager *m)
             e->subscribed = true;
             bool closing = m->closing;
             pthread_mutex_unlock(&m->lock);
-            if (!closing && manager_subscribe(m, &e, 1, &err) == 0) {
+            int rc = closing ? ERR_CLOSED : manager_subscribe(m, &e, 1, &err);
+            if (!rc) {
                 e->reported = false;
                 continue;
             }
             failed++;
-            give_up(m, e, &err);
+            if (rc != ERR_UNAVAILABLE) /* without the cache nobody can have it, nor is it refused */
+                give_up(m, e, &err);
         }
     }
     free(missing.items);
@@ -253,32 +292,52 @@ static void unsubscribe_idle(struct manager *m)
     /* Nobody can take hold of them meanwhile: that needs `control`. */
     if (n && m->integration && integration_unsubscribe(m->integration, series, n, &err))
         log_warning(logger, "source '%s' refused to unsubscribe: %s", m->source->name, err.message);
-    release_leases(m, idle.items, series ? idle.n : 0);
-    pthread_mutex_lock(&m->lock);
     for (size_t i = 0; series && i < idle.n; i++) {
         struct manager_entry *e = idle.items[i];
+        pthread_mutex_lock(&m->lock);
         map_remove(&m->entries, e->series->canonical, e->series->canonical_len);
-        series_unref(e->series);
-        free(e);
+        pthread_mutex_unlock(&m->lock);
+        manager_entry_free(e);
     }
-    pthread_mutex_unlock(&m->lock);
     free(series);
     free(idle.items);
 }
 
-static void extend_leases(struct manager *m)
+/* What has become another node's is streamed here no longer. */
+static void stop_lost(struct manager *m)
 {
     struct error err = ERROR_INIT;
     pthread_mutex_lock(&m->lock);
-    struct entries held = collect_locked(m, is_subscribed);
+    struct entries lost = collect_locked(m, is_lost);
     pthread_mutex_unlock(&m->lock);
-    for (size_t i = 0; i < held.n; i++) {
-        struct lease *lease = &held.items[i]->lease;
-        if (lease->key[0] && lease_extend(m->source->owner->options.cache, lease, &err))
-            log_warning(logger, "source '%s': lease of %s was not extended: %s", m->source->name,
-                        held.items[i]->series->canonical, err.message);
+    struct series **series = calloc(lost.n ? lost.n : 1, sizeof(struct series *));
+    size_t n = series ? lost.n : 0;
+    for (size_t i = 0; i < n; i++)
+        series[i] = lost.items[i]->series;
+    if (n && m->integration && integration_unsubscribe(m->integration, series, n, &err))
+        log_warning(logger, "source '%s' refused to unsubscribe: %s", m->source->name, err.message);
+    unmark(m, lost.items, n);
+    for (size_t i = 0; i < n; i++)
+        claim_stand_by(lost.items[i]->claim);
+    free(series);
+    free(lost.items);
+}
+
+static void keep_claims(struct manager *m)
+{
+    pthread_mutex_lock(&m->lock);
+    struct entries vain = collect_locked(m, is_held_in_vain);
+    struct entries wanted = collect_locked(m, is_unregistered);
+    pthread_mutex_unlock(&m->lock);
+    for (size_t i = 0; i < vain.n; i++)
+        claim_release(vain.items[i]->claim);
+    for (size_t i = 0; i < wanted.n; i++) {
+        wanted.items[i]->registered = true;
+        claim_want(wanted.items[i]->claim, true);
     }
-    free(held.items);
+    free(vain.items);
+    free(wanted.items);
+    stop_lost(m);
 }
 
 /* One round; true when something should be tried again soon. */
@@ -287,15 +346,17 @@ static bool round_of_control(struct manager *m, bool dropped)
     struct error err = ERROR_INIT;
     bool wants = m->source->record_all || m->source->n_recorded || m->integration;
     bool again = false;
+    keep_claims(m);
     if (wants && dropped) {
         int rc = manager_ensure_integration(m, &err);
         if (!rc)
             rc = resolve_record_all(m, &err);
         if (rc)
             log_error(logger, "source '%s' could not be started: %s", m->source->name, err.message);
+        if (!rc)
+            keep_claims(m); /* of what was listed */
         again = rc != 0 || !subscribe_missing(m);
     }
-    extend_leases(m);
     unsubscribe_idle(m);
     return again;
 }
@@ -309,9 +370,9 @@ void *manager_control_run(void *manager)
     backoff_init(&backoff, options->initial_backoff_ms, options->max_backoff_ms);
     pthread_mutex_lock(&m->lock);
     while (!m->closing) {
-        bool dropped = m->dropped && time_monotonic_ms() >= retry_at_ms;
+        bool dropped = m->claims_changed || (m->dropped && time_monotonic_ms() >= retry_at_ms);
         if (dropped)
-            m->dropped = false;
+            m->dropped = m->claims_changed = false;
         pthread_mutex_unlock(&m->lock);
         pthread_mutex_lock(&m->control);
         bool again = round_of_control(m, dropped);
@@ -328,7 +389,7 @@ void *manager_control_run(void *manager)
         int64_t until_ms = now_ms + period_ms;
         if (m->dropped && retry_at_ms < until_ms)
             until_ms = retry_at_ms;
-        if (!m->closing && until_ms > now_ms)
+        if (!m->closing && !m->claims_changed && until_ms > now_ms)
             cond_wait_until(&m->wake, &m->lock, until_ms);
     }
     pthread_mutex_unlock(&m->lock);

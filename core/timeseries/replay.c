@@ -27,6 +27,8 @@ struct sample_replay {
 
     struct replay_gap gap; /* to be told before what follows; place NULL: none */
     struct message_place goes_on;
+    struct replay_gap junction; /* to be told where replay by time ends; place NULL: none */
+    struct message_place junction_at;
     struct replay_gap lost; /* entries in a row without stored samples; count 0: none */
     struct message_place lost_at;
 
@@ -255,6 +257,10 @@ static int next(void *ctx, struct replay *out, struct error *err)
 {
     struct sample_replay *sr = ctx;
     size_t start = out->bytes.len;
+    if (sr->heap.n == 0 && sr->junction.place) {
+        sr->gap = sr->junction;
+        sr->junction.place = NULL;
+    }
     if (tell_gap(sr, out))
         return error_set(err, ERR_NOMEM, "out of memory for a replay");
     if (sr->heap.n == 0)
@@ -349,6 +355,30 @@ static bool is_known(const struct sample_replay *sr, const struct message_id *id
            id->sequence <= span->head;
 }
 
+/* Is the index complete from the place on?  Not where another node streamed a series meanwhile. */
+static bool is_complete(const struct sample_replay *sr, const struct message_id *id)
+{
+    for (size_t i = 0; i < sr->n; i++)
+        if (atomic_load(&sr->series[i]->held_since_us) > (int64_t)id->sequence)
+            return false;
+    return true;
+}
+
+/* Between what is stored of another node's series and what comes live something may be missing. */
+static void expect_junction(struct sample_replay *sr)
+{
+    for (size_t i = 0; i < sr->n; i++) {
+        if (atomic_load(&sr->series[i]->held_since_us) != INT64_MAX)
+            continue;
+        sr->junction_at = (struct message_place){.id = id_of(sr, sr->after)};
+        if (!sr->junction.place || sr->junction.from_us > sr->readings[i].to_us)
+            sr->junction.from_us = sr->readings[i].to_us;
+        sr->junction.place = &sr->junction_at;
+        sr->junction.to_us = time_now_us();
+        sr->junction.count = -1;
+    }
+}
+
 static int find_start(struct sample_replay *sr, const struct resume *resume, struct error *err)
 {
     const struct message_id *id = &resume->place.id;
@@ -358,9 +388,11 @@ static int find_start(struct sample_replay *sr, const struct resume *resume, str
         for (size_t i = 0; i < sr->n; i++)
             sr->readings[i].from_us = resume->since_us;
         int rc = find_bounds(sr, err);
+        if (!rc)
+            expect_junction(sr);
         return rc ? rc : open_by_time(sr, err);
     }
-    if (resume->kind == RESUME_UNKNOWN || !is_known(sr, id, &span)) {
+    if (resume->kind == RESUME_UNKNOWN || !is_known(sr, id, &span) || !is_complete(sr, id)) {
         set_gap(sr, INT64_MIN, span.head, -1);
         sr->gap.to_us = time_now_us();
         return 0;

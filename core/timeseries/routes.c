@@ -139,7 +139,7 @@ static void respond_subscribe_error(struct http_request *r, struct source *sourc
         char detail[ERROR_MESSAGE_SIZE];
         snprintf(detail, sizeof detail, "Integration refused subscriptions. %.400s", err->message);
         http_respond_detail(r, 500, detail);
-    } else if (rc == ERR_EXISTS || rc == ERR_LIMIT || rc == ERR_TIMEOUT) {
+    } else if (rc == ERR_UNAVAILABLE || rc == ERR_LIMIT || rc == ERR_TIMEOUT) {
         error_set(err, ERR_AGAIN, "Broker is unavailable.");
         http_respond_error(r, err);
     } else {

@@ -2,6 +2,7 @@
 #include "base/auto.h"
 #include "base/digest.h"
 #include "base/json.h"
+#include "cache/cache.h"
 #include "http/http.h"
 #include "timeseries/timeseries_priv.h"
 #include "unitops/unitops.h"

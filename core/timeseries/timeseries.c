@@ -7,8 +7,10 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "broker/broker.h"
+#include "cache/cache.h"
 #include "feeds/feeds.h"
 #include "storage/storage.h"
+#include "timeseries/gate.h"
 #include "timeseries/replay_index.h"
 #include "timeseries/timeseries_priv.h"
 
@@ -74,6 +76,40 @@ void timeseries_save(struct timeseries *ts)
         log_warning("hyprxa.timeseries", "streams cannot go on where they are: %s", err.message);
 }
 
+/* Streams of a series that another node goes on with are told what they may have missed. */
+static void tell_gap(void *ctx, struct series *series, int64_t from_us, int64_t to_us)
+{
+    struct timeseries *ts = ctx;
+    struct series_set set = {&series, 1};
+    char from[TIME_ISO_SIZE], to[TIME_ISO_SIZE];
+    AUTO(buf) json = BUF_INIT(1 << 20);
+    time_format_iso(from_us, from);
+    time_format_iso(to_us, to);
+    buf_printf(&json, "{\"from\":\"%s\",\"to\":\"%s\",\"count\":null,\"subscriptions\":[", from,
+               to);
+    buf_append(&json, series->json, series->json_len);
+    buf_append_lit(&json, "]}");
+    if (!json.failed)
+        feeds_notice_where(ts->feeds, hold_wants, &set, "gap", json.data, json.len);
+}
+
+/* What several nodes need: nothing where the cache is this process's own. */
+static int open_cluster(struct timeseries *ts, struct error *err)
+{
+    struct leases_options leases = {.cache = ts->options.cache,
+                                    .ttl_ms = ts->options.lock_ttl_ms,
+                                    .changed = manager_claims_changed};
+    struct gate_options gate = {tell_gap, ts};
+    int rc = leases_new(&leases, &ts->leases, err);
+    if (rc || !cache_is_shared(ts->options.cache))
+        return rc;
+    rc = gate_new(&gate, &ts->gate, err);
+    if (rc)
+        return rc;
+    broker_set_filter(ts->options.broker, BROKER_TIMESERIES, gate_filter, ts->gate);
+    return handover_open(ts, err);
+}
+
 int timeseries_new(const struct timeseries_options *options, struct timeseries **ret,
                    struct error *err)
 {
@@ -89,7 +125,6 @@ int timeseries_new(const struct timeseries_options *options, struct timeseries *
         ts->options.initial_backoff_ms = 1000;
     if (!ts->options.max_backoff_ms)
         ts->options.max_backoff_ms = 30000;
-    digest_uuid4(ts->owner);
     struct feeds_options feeds = {.broker = options->broker,
                                   .exchange = BROKER_TIMESERIES,
                                   .streamer = options->streamer,
@@ -102,6 +137,8 @@ int timeseries_new(const struct timeseries_options *options, struct timeseries *
     int rc = open_index(ts, err);
     if (!rc)
         rc = feeds_new(&feeds, &ts->feeds, err);
+    if (!rc)
+        rc = open_cluster(ts, err);
     if (rc) {
         timeseries_free(ts);
         return rc;
@@ -127,9 +164,12 @@ void timeseries_free(struct timeseries *ts)
 {
     if (!ts)
         return;
+    handover_close(ts);
     feeds_free(ts->feeds);
     timeseries_free_sources(ts);
     replay_index_free(ts->index);
+    leases_free(ts->leases);
+    gate_free(ts->gate);
     free(ts->replay_path);
     free(ts);
 }
@@ -219,6 +259,7 @@ static void write_manager(struct buf *out, struct manager *m)
     struct timeseries *ts = m->source->owner;
     struct broker_stats broker;
     struct storage_stats storage;
+    struct leases_stats leases;
     struct buf subscribers = BUF_INIT(64 << 20);
     struct subscriber_walk walk = {&subscribers, m, 0};
     char created[TIME_ISO_SIZE];
@@ -227,11 +268,17 @@ static void write_manager(struct buf *out, struct manager *m)
     feeds_get_stats(ts->feeds, &feeds);
     broker_get_stats(ts->options.broker, BROKER_TIMESERIES, &broker);
     storage_get_stats(ts->options.storage, &storage);
+    leases_get_stats(ts->leases, &leases);
     time_format_iso(m->created_us, created);
     feeds_each_stream(ts->feeds, add_subscriber, &walk);
     pthread_mutex_lock(&m->lock);
-    size_t subscriptions = m->entries.n;
+    size_t subscriptions = m->entries.n, held = 0, remote = 0;
     bool closed = m->closing;
+    for (struct map_entry *e = map_next(&m->entries, NULL); e; e = map_next(&m->entries, e)) {
+        const struct manager_entry *entry = e->value;
+        held += claim_state(entry->claim) == CLAIM_HELD;
+        remote += manager_stands_by(entry);
+    }
     pthread_mutex_unlock(&m->lock);
     buf_printf(
         out,
@@ -247,19 +294,22 @@ static void write_manager(struct buf *out, struct manager *m)
     json_write_string(out, m->source->name, strlen(m->source->name));
     buf_append_lit(out, ",\"integration\":");
     write_integration(out, m);
-    buf_printf(out,
-               ",\"lock\":{\"name\":\"SubscriptionLock\",\"created\":\"%s\",\"uptime\":%lld},"
-               "\"storage_buffer_size\":%llu,\"storage\":{\"created\":\"%s\",\"uptime\":%lld,"
-               "\"workers_used\":1,\"worker\":{\"running\":true,\"stopped\":false,"
-               "\"queue_length\":%llu,\"pending_batch_length\":0,\"pending_batch_size\":0}},"
-               "\"total_published\":%llu,\"total_stored\":%llu,"
-               "\"dropped\":{\"storage\":%llu,\"broker\":%llu}}",
-               created, uptime_s(m->created_us), (unsigned long long)storage.samples_queued,
-               created, uptime_s(m->created_us), (unsigned long long)storage.samples_queued,
-               (unsigned long long)atomic_load(&m->published),
-               (unsigned long long)atomic_load(&m->stored),
-               (unsigned long long)atomic_load(&m->lost_storage),
-               (unsigned long long)atomic_load(&m->lost_broker));
+    buf_printf(
+        out,
+        ",\"lock\":{\"name\":\"SubscriptionLock\",\"created\":\"%s\",\"uptime\":%lld,"
+        "\"shared\":%s,\"available\":%s,\"held\":%zu,\"remote\":%zu},"
+        "\"storage_buffer_size\":%llu,\"storage\":{\"created\":\"%s\",\"uptime\":%lld,"
+        "\"workers_used\":1,\"worker\":{\"running\":true,\"stopped\":false,"
+        "\"queue_length\":%llu,\"pending_batch_length\":0,\"pending_batch_size\":0}},"
+        "\"total_published\":%llu,\"total_stored\":%llu,"
+        "\"dropped\":{\"storage\":%llu,\"broker\":%llu,\"lease\":%llu}}",
+        created, uptime_s(m->created_us), leases.shared ? "true" : "false",
+        leases.away ? "false" : "true", held, remote, (unsigned long long)storage.samples_queued,
+        created, uptime_s(m->created_us), (unsigned long long)storage.samples_queued,
+        (unsigned long long)atomic_load(&m->published), (unsigned long long)atomic_load(&m->stored),
+        (unsigned long long)atomic_load(&m->lost_storage),
+        (unsigned long long)atomic_load(&m->lost_broker),
+        (unsigned long long)atomic_load(&m->lost_lease));
     buf_release(&subscribers);
 }
 
@@ -310,7 +360,7 @@ struct metric {
 };
 struct source_numbers {
     uint64_t samples, history, published, stored, order, duplicate, invalid, full, offline, storage,
-        broker, restarts, stale, queued, connections, subscriptions;
+        broker, lease, restarts, stale, queued, connections, subscriptions;
 };
 #define AT(member) offsetof(struct source_numbers, member)
 static const struct metric metrics[] = {
@@ -326,6 +376,7 @@ static const struct metric metrics[] = {
     {"hyprxa_source_dropped", NULL, NULL, ",reason=\"offline\"", AT(offline)},
     {"hyprxa_source_dropped", NULL, NULL, ",reason=\"storage\"", AT(storage)},
     {"hyprxa_source_dropped", NULL, NULL, ",reason=\"broker\"", AT(broker)},
+    {"hyprxa_source_dropped", NULL, NULL, ",reason=\"lease\"", AT(lease)},
     {"hyprxa_source_restarts", "counter", "Connections started again.", "", AT(restarts)},
     {"hyprxa_source_stale_series", "gauge", "Series silent for too long.", "", AT(stale)},
     {"hyprxa_source_queued_samples", "gauge", "Samples waiting.", "", AT(queued)},
@@ -359,8 +410,55 @@ static void read_numbers(struct source *s, struct source_numbers *n)
         n->stored = atomic_load(&m->stored);
         n->storage = atomic_load(&m->lost_storage);
         n->broker = atomic_load(&m->lost_broker);
+        n->lease = atomic_load(&m->lost_lease);
     }
     manager_unref(m);
+}
+
+/* Of the node: what its sources share with other nodes. */
+static void write_cluster_metrics(struct timeseries *ts, struct buf *out)
+{
+    struct leases_stats l;
+    struct gate_stats g;
+    leases_get_stats(ts->leases, &l);
+    gate_get_stats(ts->gate, &g);
+    buf_printf(out,
+               "# TYPE hyprxa_leases_held gauge\n"
+               "# HELP hyprxa_leases_held Series that this node streams.\n"
+               "hyprxa_leases_held %llu\n"
+               "# TYPE hyprxa_leases_remote gauge\n"
+               "# HELP hyprxa_leases_remote Series wanted here that another node streams.\n"
+               "hyprxa_leases_remote %llu\n"
+               "# TYPE hyprxa_leases_available gauge\n"
+               "# HELP hyprxa_leases_available Whether the cache answers: without it none begins.\n"
+               "hyprxa_leases_available %d\n"
+               "# TYPE hyprxa_leases_taken_over counter\n"
+               "# HELP hyprxa_leases_taken_over Leases taken over from other nodes.\n"
+               "hyprxa_leases_taken_over_total{reason=\"handover\"} %llu\n"
+               "hyprxa_leases_taken_over_total{reason=\"expiry\"} %llu\n",
+               (unsigned long long)l.held, (unsigned long long)l.remote, !l.away,
+               (unsigned long long)l.handovers, (unsigned long long)(l.takeovers - l.handovers));
+    buf_printf(
+        out,
+        "# TYPE hyprxa_leases_lost counter\n"
+        "# HELP hyprxa_leases_lost Leases that went to another node unasked.\n"
+        "hyprxa_leases_lost_total %llu\n"
+        "# TYPE hyprxa_leases_reclaimed counter\n"
+        "# HELP hyprxa_leases_reclaimed Leases claimed again that the cache had forgotten.\n"
+        "hyprxa_leases_reclaimed_total %llu\n"
+        "# TYPE hyprxa_timeseries_messages_dropped counter\n"
+        "# HELP hyprxa_timeseries_messages_dropped Messages of nodes not delivered here.\n"
+        "hyprxa_timeseries_messages_dropped_total{reason=\"duplicate\"} %llu\n"
+        "hyprxa_timeseries_messages_dropped_total{reason=\"invalid\"} %llu\n"
+        "# TYPE hyprxa_timeseries_messages_cut counter\n"
+        "# HELP hyprxa_timeseries_messages_cut Messages delivered without samples seen before.\n"
+        "hyprxa_timeseries_messages_cut_total %llu\n"
+        "# TYPE hyprxa_timeseries_gaps counter\n"
+        "# HELP hyprxa_timeseries_gaps Gaps told where another node went on.\n"
+        "hyprxa_timeseries_gaps_total %llu\n",
+        (unsigned long long)l.lost, (unsigned long long)l.reclaimed,
+        (unsigned long long)g.duplicates, (unsigned long long)g.invalid, (unsigned long long)g.cut,
+        (unsigned long long)g.gaps);
 }
 
 int timeseries_metrics(struct timeseries *ts, struct buf *out)
@@ -387,6 +485,7 @@ int timeseries_metrics(struct timeseries *ts, struct buf *out)
         }
     }
     free(numbers);
+    write_cluster_metrics(ts, out);
     struct feeds_stats feeds;
     struct replay_index_stats index;
     feeds_get_stats(ts->feeds, &feeds);

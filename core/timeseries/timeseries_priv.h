@@ -5,13 +5,15 @@
 #include "base/map.h"
 #include "base/sample.h"
 #include "base/thread.h"
-#include "cache/cache.h"
 #include "plugin_host/plugin_host.h"
+#include "timeseries/leases.h"
 #include "timeseries/timeseries.h"
 
 #include <stdatomic.h>
 
 struct feeds;
+struct gate;
+struct handover;
 struct replay_index;
 struct manager;
 
@@ -39,7 +41,9 @@ struct timeseries {
     struct feeds *feeds;
     struct source **sources;
     size_t n_sources;
-    char owner[33]; /* of leases */
+    struct leases *leases;
+    struct gate *gate;         /* NULL: only this node publishes */
+    struct handover *handover; /* likewise */
     struct replay_index *index;
     char *replay_path; /* NULL: it is not kept */
     /* atomic */
@@ -62,10 +66,11 @@ void timeseries_free_sources(struct timeseries *ts);
 /* --- manager.c: one per source in use; the integration's data on its way --- */
 struct manager_entry {
     struct series *series;
-    struct lease lease;
+    struct claim *claim;   /* to stream it */
     unsigned users;        /* holds of feeds */
     bool recorded;         /* wanted from start to stop */
     bool subscribed;       /* at the integration, or being subscribed */
+    bool registered;       /* that it is recorded; of the control thread */
     bool reported;         /* that it cannot be recorded was logged once */
     int64_t idle_since_ms; /* when the last user left */
 };
@@ -74,6 +79,7 @@ struct manager {
     atomic_uint refs;
     struct source *source; /* set at init, then const */
     int64_t created_us;
+    char owner[33]; /* of its leases */
     pthread_t control_thread;
     pthread_mutex_t control; /* serialises calls into the integration; taken before `lock` */
     /* guarded by control */
@@ -86,9 +92,10 @@ struct manager {
     struct map entries; /* canonical -> manager_entry */
     bool closing;
     bool dropped; /* wanted entries were dropped by the source */
+    bool claims_changed;
     /* atomic */
     _Atomic(struct integration *) visible; /* `integration`, for queries */
-    atomic_ullong published, stored, lost_storage, lost_broker, subscribers_total;
+    atomic_ullong published, stored, lost_storage, lost_broker, lost_lease, subscribers_total;
 };
 
 int manager_open(struct source *s, struct manager **ret, struct error *err);
@@ -101,6 +108,15 @@ void manager_close(struct manager *m);
 int manager_acquire(struct manager *m, struct series *const *series, size_t n, struct error *err);
 void manager_release(struct manager *m, struct series *const *series, size_t n);
 
+/* Does another node stream it? */
+bool manager_stands_by(const struct manager_entry *e);
+
+/* --- handover.c: leases given up and taken over at once, by messages of the broker --- */
+int handover_open(struct timeseries *ts, struct error *err);
+void handover_close(struct timeseries *ts);
+/* Tell the other nodes that the leases of these are free. */
+void handover_send(struct timeseries *ts, const struct handed *items, size_t n);
+
 /* --- live.c: numbers, indexes and publishes what was stored --- */
 void live_publish(struct manager *m, const struct sample_block *block, struct buf *body);
 /* What a message begins with, up to its first item; "]}" ends it. */
@@ -110,10 +126,13 @@ void timeseries_begin_message(struct buf *out, const struct series *series);
 /* Open the integration and start its data thread if that has not happened; `control` held. */
 int manager_ensure_integration(struct manager *m, struct error *err);
 /* Subscribe entries that are not yet (each marked `subscribed` by the caller), all or nothing;
- * `control` held.  On failure they are unmarked. */
-int manager_subscribe(struct manager *m, struct manager_entry *const *entries, size_t n,
+ * `control` held; reorders them.  On failure they are unmarked, and so are those that another node
+ * streams.  ERR_UNAVAILABLE: the leases cannot be had without the cache. */
+int manager_subscribe(struct manager *m, struct manager_entry **entries, size_t n,
                       struct error *err);
 struct manager_entry *manager_entry_locked(struct manager *m, struct series *series);
+void manager_claims_changed(void *manager); /* what leases call */
+void manager_entry_free(void *entry);
 void *manager_control_run(void *manager);
 void *manager_data_run(void *manager);
 

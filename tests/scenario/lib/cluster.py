@@ -1,4 +1,4 @@
-"""Two nodes over private RabbitMQ, MongoDB and Memcached, and a wire between that can be cut."""
+"""Nodes over private RabbitMQ, MongoDB and Memcached, and a wire between that can be cut."""
 
 import sys
 import unittest
@@ -13,11 +13,12 @@ SKIPPED = 77
 
 
 class Cluster:
-    """The three services and two nodes, `a` and `b`."""
+    """The three services and nodes with the same sources and settings; the first two are `a` and `b`."""
 
-    def __init__(self):
+    def __init__(self, conf=HOST, env=None, nodes=2):
         self.rabbitmq, self.mongodb, self.memcached = RabbitMQ(), MongoDB(), Memcached()
         self.services = [self.rabbitmq, self.mongodb, self.memcached]
+        self.conf, self.env, self.n_nodes, self.nodes = conf, env or {}, nodes, []
 
     def start(self):
         for service in self.services:
@@ -26,15 +27,16 @@ class Cluster:
                "MONGODB_CONNECTION_URI": self.mongodb.uri,
                "MEMCACHED_CONNECTION_URI": f"127.0.0.1:{self.memcached.port}",
                "MEMCACHED_TIMEOUT": "1", "EVENTS_FLUSH_INTERVAL": "0.1",
-               "EVENTS_INITIAL_BACKOFF": "0.1", "EVENTS_MAX_BACKOFF": "0.5"}
-        self.a = Server(conf={"host.yaml": HOST}, env=env).start()
-        self.b = Server(conf={"host.yaml": HOST}, env=env).start()
+               "EVENTS_INITIAL_BACKOFF": "0.1", "EVENTS_MAX_BACKOFF": "0.5", **self.env}
+        for _ in range(self.n_nodes):
+            self.nodes.append(Server(conf={"sources.yaml": self.conf}, env=env))
+            self.nodes[-1].start()
+        self.a, self.b = self.nodes[:2]
         return self
 
     def close(self):
-        for server in (getattr(self, "a", None), getattr(self, "b", None)):
-            if server:
-                server.__exit__(None, None, None)
+        for node in self.nodes:
+            node.__exit__(None, None, None)
         for service in self.services:
             service.remove()
 
