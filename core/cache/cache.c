@@ -48,7 +48,7 @@ void cache_close(struct cache *c)
 
 bool cache_is_shared(const struct cache *cache)
 {
-    return cache->ops->shared;
+    return cache && cache->ops->shared;
 }
 
 static int check_key(const char *key, struct error *err)

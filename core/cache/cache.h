@@ -27,7 +27,7 @@ struct cache_options {
  * that is away is no error.  [control] */
 int cache_open(const struct cache_options *options, struct cache **ret, struct error *err);
 void cache_close(struct cache *cache); /* NULL is fine */
-/* Do other processes use it, too?  Only then does a lease mean anything.  [any] */
+/* Do other processes use it, too?  Only then does a lease mean anything.  NULL: no.  [any] */
 bool cache_is_shared(const struct cache *cache);
 
 /* A ttl is in milliseconds (1 s or more; the server may round up to seconds).  cache_get() appends

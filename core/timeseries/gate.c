@@ -1,6 +1,8 @@
 #include "timeseries/gate.h"
 
+#include "base/auto.h"
 #include "base/buf.h"
+#include "base/json_scan.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/sample.h"
@@ -155,13 +157,10 @@ static bool read_span(const struct message_frame *body, int64_t seen_us, struct 
 static struct message *without_old(struct message *message, const struct span *span)
 {
     struct message_frame body = message_body(message);
-    struct buf out = BUF_INIT(BODY_MAX);
+    AUTO(buf) out = BUF_INIT(BODY_MAX);
     buf_append(&out, body.data, (size_t)(span->items - body.data));
     buf_append(&out, span->newer, (size_t)(body.data + body.len - span->newer));
-    struct message *made =
-        out.failed ? NULL : message_new(message_id(message), span->first_us, out.data, out.len);
-    buf_release(&out);
-    return made;
+    return out.failed ? NULL : message_new(message_id(message), span->first_us, out.data, out.len);
 }
 
 /* --- the gate --- */
@@ -186,27 +185,35 @@ static bool note_locked(struct gate_series *s, const struct message_id *id, cons
     return late;
 }
 
-struct message *gate_filter(void *gate, const char *key, struct message *message)
+/* What a program that is none of ours sent is spliced into streams as it is: it must be JSON, and gets
+ * compact.  A new reference; NULL: it is not, or there is no memory. */
+static struct message *checked(struct message *message)
 {
-    struct gate *g = gate;
+    struct message_frame body = message_body(message);
+    AUTO(buf) text = BUF_INIT(BODY_MAX);
+    if (message_id(message)->origin)
+        return message_ref(message);
+    if (json_scan(body.data, body.len, JSON_DEPTH_MAX, &text, NULL, 0, NULL))
+        return NULL;
+    return message_new(message_id(message), message_time_us(message), text.data, text.len);
+}
+
+/* As gate_filter(), of a message of samples of `s`, which is the caller's. */
+static struct message *pass(struct gate *g, struct gate_series *s, struct message *message)
+{
     struct message_frame body = message_body(message);
     struct span span = {0};
-    pthread_mutex_lock(&g->lock);
-    struct gate_series *s = map_get(&g->series, key, strlen(key));
-    int64_t seen_us = s ? s->seen_us : INT64_MIN;
-    pthread_mutex_unlock(&g->lock);
-    if (!s)
-        return message_ref(message);
+    int64_t seen_us = s->seen_us; /* only the dispatcher changes it */
     if (!read_span(&body, seen_us, &span)) {
         if (atomic_fetch_add(&g->invalid, 1) == 0)
-            log_warning(logger, "a message to %s is none of samples: dropped", key);
+            log_warning(logger, "what came for %s is no message of samples: dropped",
+                        s->series->routing_key);
         return NULL;
     }
     if (!span.newer) {
         atomic_fetch_add(&g->duplicates, 1);
         return NULL;
     }
-    /* Only the dispatcher changes what is known of a series. */
     pthread_mutex_lock(&g->lock);
     bool late = note_locked(s, message_id(message), &span);
     pthread_mutex_unlock(&g->lock);
@@ -218,6 +225,22 @@ struct message *gate_filter(void *gate, const char *key, struct message *message
         return message_ref(message);
     atomic_fetch_add(&g->cut, 1);
     return without_old(message, &span);
+}
+
+struct message *gate_filter(void *gate, const char *key, struct message *message)
+{
+    struct gate *g = gate;
+    pthread_mutex_lock(&g->lock);
+    struct gate_series *s = map_get(&g->series, key, strlen(key));
+    pthread_mutex_unlock(&g->lock);
+    if (!s)
+        return message_ref(message);
+    struct message *good = checked(message);
+    struct message *passed = good ? pass(g, s, good) : NULL;
+    if (!good)
+        atomic_fetch_add(&g->invalid, 1);
+    message_unref(good);
+    return passed;
 }
 
 int gate_watch(struct gate *g, struct series *series)

@@ -294,22 +294,22 @@ static void write_manager(struct buf *out, struct manager *m)
     json_write_string(out, m->source->name, strlen(m->source->name));
     buf_append_lit(out, ",\"integration\":");
     write_integration(out, m);
-    buf_printf(
-        out,
-        ",\"lock\":{\"name\":\"SubscriptionLock\",\"created\":\"%s\",\"uptime\":%lld,"
-        "\"shared\":%s,\"available\":%s,\"held\":%zu,\"remote\":%zu},"
-        "\"storage_buffer_size\":%llu,\"storage\":{\"created\":\"%s\",\"uptime\":%lld,"
-        "\"workers_used\":1,\"worker\":{\"running\":true,\"stopped\":false,"
-        "\"queue_length\":%llu,\"pending_batch_length\":0,\"pending_batch_size\":0}},"
-        "\"total_published\":%llu,\"total_stored\":%llu,"
-        "\"dropped\":{\"storage\":%llu,\"broker\":%llu,\"lease\":%llu}}",
-        created, uptime_s(m->created_us), leases.shared ? "true" : "false",
-        leases.away ? "false" : "true", held, remote, (unsigned long long)storage.samples_queued,
-        created, uptime_s(m->created_us), (unsigned long long)storage.samples_queued,
-        (unsigned long long)atomic_load(&m->published), (unsigned long long)atomic_load(&m->stored),
-        (unsigned long long)atomic_load(&m->lost_storage),
-        (unsigned long long)atomic_load(&m->lost_broker),
-        (unsigned long long)atomic_load(&m->lost_lease));
+    buf_printf(out,
+               ",\"lock\":{\"name\":\"SubscriptionLock\",\"created\":\"%s\",\"uptime\":%lld},"
+               "\"storage_buffer_size\":%llu,\"storage\":{\"created\":\"%s\",\"uptime\":%lld,"
+               "\"workers_used\":1,\"worker\":{\"running\":true,\"stopped\":false,"
+               "\"queue_length\":%llu,\"pending_batch_length\":0,\"pending_batch_size\":0}},"
+               "\"total_published\":%llu,\"total_stored\":%llu,"
+               "\"dropped\":{\"storage\":%llu,\"broker\":%llu,\"lease\":%llu},"
+               "\"leases\":{\"shared\":%s,\"available\":%s,\"held\":%zu,\"remote\":%zu}}",
+               created, uptime_s(m->created_us), (unsigned long long)storage.samples_queued,
+               created, uptime_s(m->created_us), (unsigned long long)storage.samples_queued,
+               (unsigned long long)atomic_load(&m->published),
+               (unsigned long long)atomic_load(&m->stored),
+               (unsigned long long)atomic_load(&m->lost_storage),
+               (unsigned long long)atomic_load(&m->lost_broker),
+               (unsigned long long)atomic_load(&m->lost_lease), leases.shared ? "true" : "false",
+               leases.away ? "false" : "true", held, remote);
     buf_release(&subscribers);
 }
 

@@ -61,3 +61,26 @@ Test(series_hash, canonical_ignores_order_of_members_only)
     cr_expect_eq(hash, canonical_hash("{\"tag\":\"T1\",\"source\":\"demo\"}"));
     cr_expect_neq(hash, canonical_hash("{\"source\":\"demo\",\"tag\":\"1T\"}"));
 }
+
+static const struct registration {
+    int64_t hash;
+    const char *key;
+} registrations[] = {
+    {16862957990495821, "58855122680806346025955312038585577747"},
+    {652263110870677275, "276016882696197897481429109451698708377"},
+    {568598869361592917, "111090474074374529288141949189645857998"},
+    {1789492818046960875, "92518346226134508258851917180007944993"},
+    {1976802863284234683, "164549856962582980995487017607855296596"},
+    {1008935336312868480, "150086551891001765025095591825465549496"},
+    {642157081859750362, "42862887848912070884650552550726015690"},
+    {664830060537661956, "168706524557678841981538597446381873677"},
+};
+
+Test(series_hash, registrations_agree_with_the_vectors_of_the_original)
+{
+    for (size_t i = 0; i < sizeof registrations / sizeof *registrations; i++) {
+        char key[SERIES_REGISTRATION_SIZE];
+        cr_assert_eq(series_registration_key(registrations[i].hash, key), 0);
+        cr_expect_str_eq(key, registrations[i].key);
+    }
+}
