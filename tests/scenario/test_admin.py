@@ -95,6 +95,10 @@ class Admin(unittest.TestCase):
         cls.server.save_unitop("q", {"cpu": {"source": QUOTED, "metric": "cpu.user"}})
         cls.server.save_unitop("b", {"x": {"source": "broken", "item": "x"}})
 
+    def setUp(self):
+        until(lambda: not any(m["active_subscribers"] for m in self.info()["info"]),
+              "the streams of the test before to be gone")
+
     def publish(self, key, n):
         reply = self.server.post("/events/publish",
                                  {"topic": "t", "routing_key": key, "payload": {"n": n}})
@@ -178,6 +182,15 @@ class Admin(unittest.TestCase):
         self.assertEqual(self.server.get("/timeseries/b/stream").status, 500)
         integration = self.managers()["broken"]["integration"]
         self.assertEqual((integration["closed"], integration["connection_info"]), (True, []))
+
+    def test_the_limit_on_streams_of_samples_is_one_over_all_sources(self):
+        with self.server.stream("/timeseries/u/stream"), \
+                self.server.stream("/timeseries/q/stream") as at_q:
+            found = self.managers()
+            self.assertEqual([found[s]["active_subscribers"] for s in ("host", QUOTED)], [1, 1])
+            self.assertEqual([found[s]["subscriber_capacity"] for s in ("host", QUOTED)], [5, 5])
+            at_q.close()
+            until(lambda: self.managers()["host"]["subscriber_capacity"] == 6, "a free place")
 
     def test_streams_that_end_leave_the_list(self):
         with self.server.stream("/events/t/stream"), self.server.websocket("/events/t/ws"):

@@ -289,6 +289,29 @@ Test(settings, the_description_names_every_setting)
     buf_release(&text);
 }
 
+Test(settings, the_description_gives_ranges_and_defaults_in_units)
+{
+    struct buf text = BUF_INIT(1 << 20);
+    cr_assert_eq(settings_describe(&text), 0);
+    static const char *const parts[] = {
+        "\n      a duration from 1s to 36500d: a number of seconds, or with a unit, such as 500ms "
+        "or "
+        "5m; default 30d\n",
+        "\n      a duration from 500ms to 1d: a number of milliseconds, or with a unit, such as "
+        "500ms "
+        "or 5m; default 20s\n",
+        "\n      a duration above 0, up to 1h: a number of seconds, or with a unit, such as 500ms "
+        "or "
+        "5m; default 0.5s\n",
+        "\n      a size from 125B to 1GiB: a number of bytes, or with a unit, such as 64KiB; "
+        "default "
+        "64KiB\n",
+    };
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        cr_expect(strstr(text.data, parts[i]), "%s", parts[i]);
+    buf_release(&text);
+}
+
 /* The file that is installed: its comments are the defaults, as it claims. */
 Test(settings, the_installed_file_shows_the_defaults)
 {
