@@ -317,6 +317,7 @@ static int open_events(struct app *app, const struct settings *s, struct error *
         .max_body = (size_t)s->events_max_body,
         .max_subscribers = max_subscribers(s, s->events_max_subscribers),
         .reconnect_timeout_ms = s->events_reconnect_timeout_us / 1000,
+        .alone = strcmp(s->hyprxa_cluster, "single") == 0,
     };
     if (!s->features_events)
         return 0;

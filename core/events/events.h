@@ -10,6 +10,7 @@
 #include "broker/broker.h"
 #include "http/streamer.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ struct events_options {
     size_t max_subscribers;       /* 0: no limit but the descriptors */
     int64_t reconnect_timeout_ms; /* a broker away longer than this ends the streams; 0: never */
     int64_t publish_timeout_ms;   /* how long a publisher waits for room; 0: 2 s */
+    bool alone;                   /* no other node publishes at the broker */
 };
 
 /* Registers itself as the storage's commit listener.  [control] */

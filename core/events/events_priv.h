@@ -52,6 +52,7 @@ struct event_replay {
     struct stream_replay stream;
     struct storage *storage;
     struct storage_event_cursor *cursor;
+    bool others;           /* other nodes publish, too */
     struct replay_gap gap; /* to be told first; place NULL: none */
     struct message_place goes_on;
 };

@@ -48,12 +48,24 @@ static void find_gap(struct event_replay *er, bool ours, const struct storage_ev
     };
 }
 
+/* Only what this node accepted is replayed: say that events of other nodes may be missing. */
+static void tell_of_others(struct event_replay *er, int64_t from_us, uint64_t after)
+{
+    er->goes_on.id =
+        (struct message_id){storage_origin(er->storage), storage_epoch(er->storage), after};
+    er->gap = (struct replay_gap){&er->goes_on, from_us, time_now_us(), -1};
+}
+
 static int find_start(struct event_replay *er, const struct resume *resume, uint64_t *after,
                       struct error *err)
 {
     struct storage_event_place found;
-    if (resume->kind == RESUME_SINCE)
-        return storage_event_since(er->storage, resume->since_us, after, err);
+    if (resume->kind == RESUME_SINCE) {
+        int rc = storage_event_since(er->storage, resume->since_us, after, err);
+        if (!rc && er->others)
+            tell_of_others(er, resume->since_us, *after);
+        return rc;
+    }
     int rc = storage_event_place(er->storage, &resume->place.id, &found, err);
     if (rc)
         return rc;
@@ -61,6 +73,8 @@ static int find_start(struct event_replay *er, const struct resume *resume, uint
     *after = resume->place.id.sequence;
     if (!ours || !is_complete(resume, &found))
         find_gap(er, ours, &found, after);
+    else if (er->others)
+        tell_of_others(er, found.stored ? found.time_us : INT64_MIN, *after);
     return 0;
 }
 
@@ -128,7 +142,8 @@ int event_replay_open(struct events *e, char *key, const struct resume *resume,
 {
     uint64_t after = 0;
     bool since = resume->kind == RESUME_SINCE;
-    *ret = (struct event_replay){.storage = e->options.storage};
+    *ret = (struct event_replay){.storage = e->options.storage,
+                                 .others = e->relay && !e->options.alone};
     ret->stream = (struct stream_replay){next, ret};
     int rc = find_start(ret, resume, &after, err);
     return rc ? rc

@@ -46,6 +46,18 @@ class TwoNodes(unittest.TestCase):
         self.await_recorded(self.a, "across", range(30))
         self.await_recorded(self.b, "across", range(30))
 
+    def test_replay_says_that_events_of_the_other_node_may_be_missing(self):
+        self.topic("resumed")
+        with self.b.stream("/events/resumed/stream") as stream:
+            place = stream.place()
+        self.publish(self.b, "resumed", 0)
+        self.publish(self.a, "resumed", 1)
+        for path, headers in (("", {"Last-Event-ID": place}), ("?since=-1m", {})):
+            with self.b.stream("/events/resumed/stream" + path, headers) as stream:
+                gap, event = stream.next(), stream.next()
+                self.assertEqual((gap.name, gap.json()["count"]), ("gap", None))
+                self.assertEqual((event.name, event.json()["payload"]["n"]), (None, 0))
+
     def test_documents_and_tokens_are_shared(self):
         self.a.save_unitop("shared", {"cpu": {"source": "host", "metric": "cpu.user"}})
         self.assertEqual(self.b.get("/unitops/search/shared").json()["name"], "shared")
