@@ -57,10 +57,11 @@ struct series {
     atomic_llong storage_id;    /* given by storage at the first append or look-up; 0: none yet */
     atomic_int watchers;        /* > 0: somebody wants this series live on this node */
     atomic_llong held_until_ms; /* monotonic: until when this node may stream it for sure */
-    atomic_llong streamed_us;   /* the newest sample that this node stored and published; 0: none */
-    atomic_llong handed_us; /* up to where the node that handed it over streamed it; 0: unknown */
-    atomic_llong
-        held_since_us; /* its replay is complete from this time on; INT64_MAX: not at all */
+    /* where several nodes share the series; 0: none or unknown */
+    atomic_llong streamed_us;    /* the newest sample that this node stored and published */
+    atomic_llong handed_us;      /* ... that the node did which handed it over */
+    atomic_llong again_until_us; /* up to here it is read again, after its node died */
+    atomic_llong held_since_us;  /* its replays are complete from here on; INT64_MAX: never */
 };
 
 struct series *series_new(const char *source, const char *canonical, const char *json,

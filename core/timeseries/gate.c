@@ -2,6 +2,7 @@
 
 #include "base/auto.h"
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/json_scan.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -15,6 +16,7 @@
 
 enum {
     BODY_MAX = 64 << 20,
+    SUBSCRIPTION_MAX = 64 << 10,
     LATE_PERIODS = 3,         /* of a series, after which something is missing */
     LATE_UNKNOWN_US = 1000000 /* ... where its period is not known */
 };
@@ -26,6 +28,7 @@ struct gate_series {
     uint64_t origin, epoch; /* who published it last; 0: nobody yet */
     int64_t seen_us;
     int64_t period_us; /* between the last two messages of one node; 0: not known */
+    struct buf alias;  /* another text that means this subscription; the dispatcher's */
 };
 
 struct gate {
@@ -33,7 +36,7 @@ struct gate {
     pthread_mutex_t lock;
     struct map series; /* routing key -> gate_series; guarded by lock */
     /* atomic */
-    atomic_ullong duplicates, cut, invalid, gaps;
+    atomic_ullong duplicates, cut, invalid, foreign, gaps;
 };
 
 /* --- reading a message --- */
@@ -198,6 +201,31 @@ static struct message *checked(struct message *message)
     return message_new(message_id(message), message_time_us(message), text.data, text.len);
 }
 
+/* Is the message of this subscription?  Hashes, and with them keys, may be equal where the
+ * subscriptions are not; and texts may differ that mean the same. */
+static bool is_of(struct gate_series *s, const struct message_frame *body)
+{
+    const char *end = body->data + body->len;
+    const char *p = find_member(skip_space(body->data, end), end, "subscription", 12);
+    const char *behind = p ? skip_value(p, end) : NULL;
+    if (!behind)
+        return false;
+    size_t len = (size_t)(behind - p);
+    if (len == s->series->json_len && memcmp(p, s->series->json, len) == 0)
+        return true;
+    if (len == s->alias.len && memcmp(p, s->alias.data, len) == 0)
+        return true;
+    AUTO_JSON *value = NULL;
+    AUTO(buf) canonical = BUF_INIT(SUBSCRIPTION_MAX);
+    if (json_parse(p, len, &value, NULL) || json_write_canonical(&canonical, value, NULL) ||
+        canonical.len != s->series->canonical_len ||
+        memcmp(canonical.data, s->series->canonical, canonical.len) != 0)
+        return false;
+    buf_clear(&s->alias);
+    buf_append(&s->alias, p, len);
+    return true;
+}
+
 /* As gate_filter(), of a message of samples of `s`, which is the caller's. */
 static struct message *pass(struct gate *g, struct gate_series *s, struct message *message)
 {
@@ -207,6 +235,12 @@ static struct message *pass(struct gate *g, struct gate_series *s, struct messag
     if (!read_span(&body, seen_us, &span)) {
         if (atomic_fetch_add(&g->invalid, 1) == 0)
             log_warning(logger, "what came for %s is no message of samples: dropped",
+                        s->series->routing_key);
+        return NULL;
+    }
+    if (!is_of(s, &body)) {
+        if (atomic_fetch_add(&g->foreign, 1) == 0)
+            log_warning(logger, "what came for %s is of another subscription: dropped",
                         s->series->routing_key);
         return NULL;
     }
@@ -258,6 +292,7 @@ int gate_watch(struct gate *g, struct series *series)
         } else {
             s->series = series_ref(series);
             s->seen_us = INT64_MIN;
+            buf_init(&s->alias, SUBSCRIPTION_MAX);
         }
     }
     pthread_mutex_unlock(&g->lock);
@@ -298,6 +333,7 @@ static void gate_series_free(void *value)
 {
     struct gate_series *s = value;
     series_unref(s->series);
+    buf_release(&s->alias);
     free(s);
 }
 
@@ -318,5 +354,6 @@ void gate_get_stats(struct gate *g, struct gate_stats *ret)
     *ret = (struct gate_stats){.duplicates = atomic_load(&g->duplicates),
                                .cut = atomic_load(&g->cut),
                                .invalid = atomic_load(&g->invalid),
+                               .foreign = atomic_load(&g->foreign),
                                .gaps = atomic_load(&g->gaps)};
 }

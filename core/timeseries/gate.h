@@ -4,7 +4,7 @@
  * bring late what was sent early.  So of each series the gate knows the newest time that went through:
  * a message without anything newer is dropped, one that is partly newer is cut, and both are counted.
  * Where another node goes on with a series and something may be missing in between, streams are told by
- * a `gap`.  Whatever is no message of samples is dropped, too.
+ * a `gap`.  Whatever is no message of samples, or not of this subscription, is dropped, too.
  *
  * Runs on the broker's dispatcher; does nothing where only this node publishes. */
 #ifndef HYPRXA_TIMESERIES_GATE_H
@@ -42,6 +42,7 @@ struct gate_stats {
     uint64_t duplicates; /* messages that had nothing new */
     uint64_t cut;        /* ... that had something old */
     uint64_t invalid;
+    uint64_t foreign; /* ... of another subscription with the same hash */
     uint64_t gaps;
 };
 void gate_get_stats(struct gate *g, struct gate_stats *ret); /* NULL: zeros */

@@ -53,6 +53,7 @@ struct leases {
     bool keeper_runs, clock_runs;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a claim is free to use, or stopping, or a round is due */
+    pthread_cond_t stop;    /* the clock's: stopping */
     /* guarded by lock */
     struct claim *claims, *cursor; /* cursor: the keeper's next */
     struct handed *handed;         /* to be dealt with by the keeper */
@@ -103,11 +104,7 @@ static void *run_clock(void *arg)
         atomic_store(&l->alive_ms, now_ms);
         if (began_ms && now_ms - began_ms > SLOW_CALL_MS)
             atomic_store(&l->away, true);
-        /* Not `changed`: what happens there is no tick. */
-        pthread_mutex_unlock(&l->lock);
-        struct timespec tick = {0, TICK_MS * 1000000L};
-        nanosleep(&tick, NULL);
-        pthread_mutex_lock(&l->lock);
+        cond_wait_until(&l->stop, &l->lock, now_ms + TICK_MS);
     }
     pthread_mutex_unlock(&l->lock);
     return NULL;
@@ -410,6 +407,7 @@ int leases_new(const struct leases_options *options, struct leases **ret, struct
     atomic_init(&l->alive_ms, time_monotonic_ms());
     lock_init(&l->lock);
     cond_init(&l->changed);
+    cond_init(&l->stop);
     int rc = 0;
     if (l->shared) {
         rc = thread_start(&l->keeper, "leases", run_keeper, l, err);
@@ -432,12 +430,14 @@ void leases_free(struct leases *l)
     pthread_mutex_lock(&l->lock);
     l->stopping = true;
     pthread_cond_broadcast(&l->changed);
+    pthread_cond_broadcast(&l->stop);
     pthread_mutex_unlock(&l->lock);
     if (l->keeper_runs)
         pthread_join(l->keeper, NULL);
     if (l->clock_runs)
         pthread_join(l->clock, NULL);
     pthread_cond_destroy(&l->changed);
+    pthread_cond_destroy(&l->stop);
     pthread_mutex_destroy(&l->lock);
     free(l->handed);
     free(l);

@@ -271,10 +271,15 @@ static void note_streamed(const struct sample_block *block)
 {
     for (size_t i = 0; i < block->n_runs; i++) {
         const struct sample_run *run = &block->runs[i];
-        if (run->n)
-            atomic_store_explicit(&run->series->streamed_us,
-                                  block->samples[run->first + run->n - 1].time_us,
-                                  memory_order_relaxed);
+        if (!run->n)
+            continue;
+        atomic_store_explicit(&run->series->streamed_us,
+                              block->samples[run->first + run->n - 1].time_us,
+                              memory_order_relaxed);
+        /* Streams had it before, so that a replay must not begin there. */
+        if (block->samples[run->first].time_us <=
+            atomic_load_explicit(&run->series->again_until_us, memory_order_relaxed))
+            atomic_store(&run->series->held_since_us, time_now_us());
     }
 }
 

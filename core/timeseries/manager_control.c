@@ -29,10 +29,12 @@ static int last_time(void *ctx, struct series *series, int64_t *ret_us)
     const struct timeseries *ts = ctx;
     /* Where another node has just handed it over, its last word counts, and spares the question. */
     int64_t known_us = atomic_exchange(&series->handed_us, 0);
-    if (!known_us && gate_last_time(ts->gate, series, &known_us) == 0)
+    if (!known_us && gate_last_time(ts->gate, series, &known_us) == 0) {
         /* From a node that died: what it had not stored yet is read again; streams do not see it
          * twice, nor does storage keep it twice. */
+        atomic_store(&series->again_until_us, known_us);
         known_us -= UNSTORED_US;
+    }
     if (known_us) {
         *ret_us = known_us;
         return 0;

@@ -450,6 +450,7 @@ static void write_cluster_metrics(struct timeseries *ts, struct buf *out)
         "# HELP hyprxa_timeseries_messages_dropped Messages of nodes not delivered here.\n"
         "hyprxa_timeseries_messages_dropped_total{reason=\"duplicate\"} %llu\n"
         "hyprxa_timeseries_messages_dropped_total{reason=\"invalid\"} %llu\n"
+        "hyprxa_timeseries_messages_dropped_total{reason=\"subscription\"} %llu\n"
         "# TYPE hyprxa_timeseries_messages_cut counter\n"
         "# HELP hyprxa_timeseries_messages_cut Messages delivered without samples seen before.\n"
         "hyprxa_timeseries_messages_cut_total %llu\n"
@@ -457,8 +458,8 @@ static void write_cluster_metrics(struct timeseries *ts, struct buf *out)
         "# HELP hyprxa_timeseries_gaps Gaps told where another node went on.\n"
         "hyprxa_timeseries_gaps_total %llu\n",
         (unsigned long long)l.lost, (unsigned long long)l.reclaimed,
-        (unsigned long long)g.duplicates, (unsigned long long)g.invalid, (unsigned long long)g.cut,
-        (unsigned long long)g.gaps);
+        (unsigned long long)g.duplicates, (unsigned long long)g.invalid,
+        (unsigned long long)g.foreign, (unsigned long long)g.cut, (unsigned long long)g.gaps);
 }
 
 int timeseries_metrics(struct timeseries *ts, struct buf *out)

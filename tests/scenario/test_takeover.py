@@ -195,6 +195,64 @@ class Streaming(Takeover):
         self.assertEqual(sum(self.held()), 5, "claimed again")
         self.assertEqual(self.dropped("duplicate"), 0)
 
+    def test_restarted_manager_hands_its_series_over(self):
+        n = 10
+        self.unitop("restart", n)
+        first = self.watch(self.nodes[0], "restart")
+        self.await_all(first, n)
+        stream = self.watch(self.nodes[1], "restart")
+        self.await_all(stream, n)
+        self.assertEqual(self.held(), [n, 0, 0])
+        reply = self.nodes[0].post("/timeseries/admin/manager/restart/clock")
+        self.assertEqual(reply.status, 200, reply)
+        until(lambda: first.ended, "the streams of the manager end")
+        self.await_progress(stream, 20)
+        self.assert_whole(stream)
+        self.assertEqual(sum(self.held()), n)
+        self.assertEqual(self.dropped("duplicate"), 0)
+
+    def test_resumed_stream_is_told_of_a_gap_and_gets_nothing_twice(self):
+        self.unitop("resume", 1)
+        first = self.watch(self.nodes[0], "resume")
+        self.await_all(first, 1)
+        for node in self.nodes:  # of the holder's samples, at the holder and elsewhere
+            with node.stream("/timeseries/resume/stream") as stream:
+                before = [event for event in (stream.next() for _ in range(6)) if not event.name]
+            with node.stream("/timeseries/resume/stream", {"Last-Event-ID": before[-1].id}) as stream:
+                events = [stream.next() for _ in range(8)]
+            names = [event.name for event in events if event.name]
+            numbers = [item["value"] for event in before + events if not event.name
+                       for item in event.json()["items"]]
+            self.assertEqual([h for h in holes(numbers) if h[1] <= h[0]], [])
+            if node is self.nodes[0]:
+                self.assertEqual((names, holes(numbers)), ([], []), "it is complete there")
+            else:
+                self.assertIn("gap", names)
+
+    def test_what_is_recorded_is_recorded_by_one_node(self):
+        listed = "".join(f"      - item: r{i}\n" for i in range(6))
+        for node in self.nodes:
+            node.stop(20)
+            (node.conf_dir / "sources.yaml").write_text(CLOCK + "    record:\n" + listed)
+        for node in self.nodes:
+            node.start()
+        until(lambda: sum(self.held()) == 6, "leases", 20)
+        until(lambda: sum(int(metric(n, "hyprxa_leases_remote")) for n in self.nodes) == 12,
+              "the others stand by", 20)
+        self.nodes[0].save_unitop("r", {f"i{i}": {"source": "clock", "item": f"r{i}"}
+                                        for i in range(6)})
+        holder = self.nodes[max(range(3), key=self.held().__getitem__)]
+        count = int(metric(holder, "hyprxa_leases_held"))
+        self.assertEqual(holder.stop(20), 0)
+        reader = self.others(holder)[0]
+        until(lambda: sum(self.held()) == 6, f"the other {count} leases", 20)
+
+        def stored():
+            return [item["value"] for item in reader.samples("r", "i0", start="-5m", end="now")]
+        begin = len(stored())
+        until(lambda: len(stored()) > begin + 20, "samples of the next holder", 20)
+        self.assertEqual(holes(stored()), [])
+
     def try_watch(self, node, unitop):
         try:
             return self.watch(node, unitop)
@@ -256,6 +314,7 @@ class Drills(Takeover):
         self.assert_whole(stream)
         self.assert_whole(first)  # it, too, gets what the other streams
         self.assertEqual(metric(holder, "hyprxa_leases_lost_total"), n)
+        self.assertGreater(metric(holder, "hyprxa_source_dropped_total", "lease"), 0)
 
     def test_memcached_restart_leaves_each_series_with_one_node(self):
         n = 30
@@ -273,6 +332,39 @@ class Drills(Takeover):
             self.assert_whole(stream)
         self.assertEqual(self.held(), [n, n, n])
         self.assertEqual(self.dropped("duplicate"), 0)
+
+    def test_paused_memcached_stops_no_stream(self):
+        n = 10
+        self.unitop("stuck", n)
+        streams = [self.watch(node, "stuck") for node in self.nodes]
+        for stream in streams:
+            self.await_all(stream, n)
+        held = self.held()
+        self.cluster.memcached.pause()
+        try:
+            for stream in streams:
+                self.await_progress(stream, int(2 * TTL / PERIOD))
+        finally:
+            self.cluster.memcached.resume()
+        for stream in streams:
+            self.await_progress(stream, int(2 * TTL / PERIOD))
+            self.assert_whole(stream)
+        self.assertEqual(self.held(), held)
+        self.assertEqual(self.dropped("duplicate"), 0)
+
+    def test_series_is_streamed_as_long_as_somebody_anywhere_watches(self):
+        n = 5
+        self.unitop("wanted", n)
+        first = self.watch(self.nodes[0], "wanted")
+        self.await_all(first, n)
+        stream = self.watch(self.nodes[1], "wanted")
+        self.await_all(stream, n)
+        first.close()
+        self.await_progress(stream, int(3 * TTL / PERIOD))
+        self.assertEqual(self.held(), [n, 0, 0], "for the other node's sake")
+        self.assert_whole(stream)
+        stream.close()
+        until(lambda: sum(self.held()) == 0, "nobody wants it any more", 5 * TTL)
 
     def test_rabbitmq_restart_brings_nothing_twice(self):
         n = 10

@@ -117,7 +117,7 @@ Test(gate, what_is_partly_seen_is_cut, .init = setup, .fini = teardown)
 Test(gate, values_and_subscriptions_do_not_mislead_it, .init = setup, .fini = teardown)
 {
     static const char body[] =
-        "{ \"subscription\" : "
+        "{ \"subscription\" : { \"a\" : 1 }, \"y\" : "
         "{\"items\":[{\"timestamp\":\"2030-01-01T00:00:00\"}],\"x\":\"}]\\\"{\"},"
         " \"items\" : [ {\"value\":{\"timestamp\":\"2031-01-01T00:00:00\",\"t\":[1,[2,{}]]},"
         "\"timestamp\":\"2026-01-01T00:00:01.5\"} ] }";
@@ -139,21 +139,24 @@ static const char *const nonsense[] = {
     "{\"items\":[{}]}",
     "{\"items\":[{\"timestamp\":5}]}",
     "{\"items\":[{\"timestamp\":\"soon\"}]}",
-    "{\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\"}",
-    "{\"items\":[{\"timestamp\":\"2026-01-01T00:00:00",
-    "{\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\\",
-    "{\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\"]]",
+    "{\"subscription\":{\"a\":1},\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\"}",
+    "{\"subscription\":{\"a\":1},\"items\":[{\"timestamp\":\"2026-01-01T00:00:00",
+    "{\"subscription\":{\"a\":1},\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\\",
+    "{\"subscription\":{\"a\":1},\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\"]]",
     "{\"subscription\":{\"a\":1",
     "{\"subscription\"",
     /* whatever would break an event of SSE */
-    "{\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\",\"value\":\"\n\ndata: forged\"}]}",
-    "{\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\",\"value\":NaN}]}",
+    "{\"subscription\":{\"a\":1},\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\",\"value\":"
+    "\"\n\ndata: forged\"}]}",
+    "{\"subscription\":{\"a\":1},\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\",\"value\":NaN}]"
+    "}",
 };
 
 Test(gate, what_is_not_ours_gets_compact, .init = setup, .fini = teardown)
 {
-    expect(pass_of(0, "{ \"items\" :\n[ {\"timestamp\": \"2026-01-01T00:00:00\"} ] }\n"),
-           "{\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\"}]}");
+    expect(pass_of(0, "{ \"subscription\": {\"a\" : 1},\"items\" :\n[ {\"timestamp\": "
+                      "\"2026-01-01T00:00:00\"} ] }\n"),
+           "{\"subscription\":{\"a\":1},\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\"}]}");
 }
 
 Test(gate, what_is_no_message_of_samples_is_dropped, .init = setup, .fini = teardown)
@@ -164,6 +167,23 @@ Test(gate, what_is_no_message_of_samples_is_dropped, .init = setup, .fini = tear
     gate_get_stats(g, &stats);
     cr_expect_eq(stats.invalid, sizeof nonsense / sizeof *nonsense);
     expect(pass(ITEMS(1)), kept(ITEMS(1)));
+}
+
+Test(gate, another_subscription_of_the_same_hash_is_dropped, .init = setup, .fini = teardown)
+{
+    static const char other[] =
+        "{\"subscription\":{\"a\":2},\"items\":[{\"timestamp\":\"2026-01-01T00:00:00\"}]}";
+    static const char same[] =
+        "{\"subscription\":{ \"a\":1 },\"items\":[{\"timestamp\":\"2026-01-01T00:00:%02d\"}]}";
+    struct gate_stats stats;
+    char body[200];
+    expect(pass(other), "-");
+    for (int i = 1; i < 4; i++) {
+        snprintf(body, sizeof body, same, i);
+        expect(pass(body), kept(body));
+    }
+    gate_get_stats(g, &stats);
+    cr_expect_eq(stats.foreign, 1);
 }
 
 Test(gate, keys_of_others_pass, .init = setup, .fini = teardown)
