@@ -2,6 +2,7 @@
 
 #include "admin/admin.h"
 #include "app/access.h"
+#include "app/memo.h"
 #include "app/web.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -42,6 +43,7 @@ struct app {
     struct cache *cache;
     struct storage *storage;
     struct broker *broker;
+    struct memo memo;
     struct http_server *server;
     struct logs *logs;
     struct topics *topics;
@@ -321,7 +323,8 @@ static int open_events(struct app *app, const struct settings *s, struct error *
     };
     if (!s->features_events)
         return 0;
-    int rc = topics_new(app->storage, &app->topics, err);
+    struct document_cache_options cache = memo_options(&app->memo, s);
+    int rc = topics_new(app->storage, &cache, &app->topics, err);
     options.topics = app->topics;
     return rc ? rc : events_new(&options, &app->events, err);
 }
@@ -342,7 +345,8 @@ static int open_timeseries(struct app *app, const struct settings *s, struct err
     if (rc)
         return rc;
     sources.ctx = app->timeseries;
-    rc = unitops_new(app->storage, &sources, &app->unitops, err);
+    struct document_cache_options cache = memo_options(&app->memo, s);
+    rc = unitops_new(app->storage, &sources, &cache, &app->unitops, err);
     if (!rc)
         timeseries_set_unitops(app->timeseries, app->unitops);
     return rc;
@@ -392,6 +396,7 @@ int app_start(const struct settings *settings, const struct source_configs *sour
     message_set_encoder(MESSAGE_SSE_UNCHUNKED, sse_encode_plain);
     message_set_encoder(MESSAGE_WEBSOCKET, websocket_encode);
     int rc = open_back_ends(app, settings, err);
+    app->memo.broker = app->broker;
     if (!rc)
         rc = open_server(app, settings, err);
     if (!rc)
@@ -405,6 +410,9 @@ int app_start(const struct settings *settings, const struct source_configs *sour
         rc = hold_source_scopes(app, err);
     }
     if (!rc) {
+        app->memo.topics = app->topics;
+        app->memo.unitops = app->unitops;
+        memo_listen(&app->memo);
         app->users.auth = app->access.auth;
         app->users.token_path = settings->hyprxa_token_path;
         app->admin.server = app->server;

@@ -239,6 +239,7 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is as a full disk: an error, not the end */
 
     int rc = settings_load(&settings, config, &problems, &err);
     if (!rc) {

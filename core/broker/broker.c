@@ -174,6 +174,17 @@ int broker_publish_to(struct broker *broker, const char *queue, const char *key,
                                    : ERR_UNSUPPORTED;
 }
 
+int broker_tell(struct broker *broker, const char *text)
+{
+    return broker->ops->tell ? broker->ops->tell(broker, text) : 0;
+}
+
+void broker_on_told(struct broker *broker, broker_told_fn *fn, void *ctx)
+{
+    if (broker->ops->on_told)
+        broker->ops->on_told(broker, fn, ctx);
+}
+
 /* --- queries --- */
 
 bool broker_confirmed(struct broker *broker, enum broker_exchange exchange, uint64_t *ret_sequence)

@@ -93,11 +93,11 @@ void broker_watch(struct broker *broker, enum broker_exchange exchange, broker_n
 
 /* A node, perhaps this one, has missed messages of this one.  It wants, by broker_publish_to(), first
  * the marker: the id behind which the others follow; then, in order, those of the given keys that are
- * behind `after` and not before `since_us`.  What is published after that follows the last of them. */
+ * behind `after`, or not before `since_us`.  What is published after that follows the last of them. */
 struct broker_resend {
     const char *queue;
     uint64_t after;          /* number; 0: it has seen none */
-    int64_t since_us;        /* what is older is not missed */
+    int64_t since_us;        /* where it has seen none: what is older is not missed */
     const char *const *keys; /* to be matched by topic_match(); none: all */
     size_t n_keys;
 };
@@ -107,6 +107,13 @@ void broker_on_resend(struct broker *broker, broker_resend_fn *fn, void *ctx);
 /* To one node's queue; as broker_publish() otherwise.  `key` NULL: the marker, whose body is 1 where
  * messages behind it are lost, else 0.  [any] */
 int broker_publish_to(struct broker *broker, const char *queue, const char *key, struct message *m);
+
+/* A short line of text to all other nodes; where the broker is in this process there are none, and it
+ * does nothing.  It may be lost in an outage.  [any] */
+int broker_tell(struct broker *broker, const char *text);
+/* What is told.  On a dispatcher; must not block.  [control] */
+typedef void broker_told_fn(void *ctx, const char *text);
+void broker_on_told(struct broker *broker, broker_told_fn *fn, void *ctx);
 
 /* --- queries [any] --- */
 

@@ -27,6 +27,8 @@ struct broker_ops {
                   void *ctx); /* NULL: there is no news */
     void (*on_resend)(struct broker *broker, broker_resend_fn *fn, void *ctx);
     int (*publish_to)(struct broker *broker, const char *queue, const char *key, struct message *m);
+    int (*tell)(struct broker *broker, const char *text);
+    void (*on_told)(struct broker *broker, broker_told_fn *fn, void *ctx);
     uint64_t (*confirmed)(struct broker *broker,
                           enum broker_exchange exchange); /* NULL: nothing is */
 };

@@ -1,6 +1,8 @@
 /* RabbitMQ as the broker: the back end's table.  A module of its own, loaded when configured. */
 #include "broker/rabbitmq_priv.h"
 
+#include "base/time.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,6 +167,28 @@ static int rabbitmq_publish_to(struct broker *broker, const char *queue, const c
                          &taken);
 }
 
+static int rabbitmq_tell(struct broker *broker, const char *text)
+{
+    const char *keys[] = {TOLD_KEY};
+    struct message_id id = {.origin = rabbitmq_of(broker)->consumers[BROKER_EVENTS].origin};
+    struct message *m = message_new(&id, time_now_us(), text, strlen(text));
+    size_t taken;
+    int rc = m ? publisher_put(&rabbitmq_of(broker)->publishers[BROKER_EVENTS], NULL, keys, &m, 1,
+                               &taken)
+               : ERR_NOMEM;
+    message_unref(m);
+    return rc;
+}
+
+static void rabbitmq_on_told(struct broker *broker, broker_told_fn *fn, void *ctx)
+{
+    struct consumer *c = &rabbitmq_of(broker)->consumers[BROKER_EVENTS];
+    pthread_mutex_lock(&c->lock);
+    c->on_told = fn;
+    c->on_told_ctx = ctx;
+    pthread_mutex_unlock(&c->lock);
+}
+
 static uint64_t rabbitmq_confirmed(struct broker *broker, enum broker_exchange exchange)
 {
     return atomic_load(&rabbitmq_of(broker)->publishers[exchange].confirmed_sequence);
@@ -183,5 +207,7 @@ __attribute__((visibility("default"))) const struct broker_ops broker_rabbitmq_o
     .watch = rabbitmq_watch,
     .on_resend = rabbitmq_on_resend,
     .publish_to = rabbitmq_publish_to,
+    .tell = rabbitmq_tell,
+    .on_told = rabbitmq_on_told,
     .confirmed = rabbitmq_confirmed,
 };

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_MAX = 255 };
+enum { KEY_MAX = 255, TOLD_MAX = 4096 };
 /* The fan-out's positions are times here: of a message sent again, and of the subscriptions. */
 static const uint64_t POSITION_LIVE = UINT64_MAX - FANOUT_BATCH;
 
@@ -107,6 +107,21 @@ static void deliver_batch(struct consumer *c)
     c->n_batch = 0;
 }
 
+static void pass_on_told(struct consumer *c, const struct message_id *id, amqp_bytes_t body)
+{
+    char text[TOLD_MAX];
+    if (id->origin == c->origin || body.len >= sizeof text)
+        return;
+    memcpy(text, body.bytes, body.len);
+    text[body.len] = '\0';
+    pthread_mutex_lock(&c->lock);
+    broker_told_fn *told = c->on_told;
+    void *ctx = c->on_told_ctx;
+    pthread_mutex_unlock(&c->lock);
+    if (told)
+        told(ctx, text);
+}
+
 /* A message of our own between nodes; true: it was one. */
 static bool read_control(struct consumer *c, const amqp_envelope_t *e, const struct message_id *id)
 {
@@ -117,6 +132,8 @@ static bool read_control(struct consumer *c, const amqp_envelope_t *e, const str
         resend_answered(c, id, e->message.body);
     else if (bytes_are(e->routing_key, RESEND_KEY))
         resend_requested(c, e->message.body);
+    else if (bytes_are(e->routing_key, TOLD_KEY))
+        pass_on_told(c, id, e->message.body);
     else
         return false;
     return true;

@@ -103,6 +103,8 @@ struct consumer {
     void *news_ctx;
     broker_resend_fn *on_resend;
     void *on_resend_ctx;
+    broker_told_fn *on_told;
+    void *on_told_ctx;
 
     /* the thread's own */
     char queue[64];
@@ -139,6 +141,7 @@ void consumer_tell(struct consumer *c, const struct broker_news *news); /* [the 
 
 #define CONTROL_KEYS "$hyprxa" /* a topic's key never begins so */
 #define RESEND_KEY   CONTROL_KEYS ".resend"
+#define TOLD_KEY     CONTROL_KEYS ".told"
 
 void resend_outage(struct consumer *c); /* the connection was lost */
 /* Ask all nodes, or those that owe something. */

@@ -30,7 +30,7 @@ static void advance(struct publisher *p)
     for (; p->first < p->next && sent_at(p, p->first)->confirmed; p->first++) {
         struct ring_item *item = &sent_at(p, p->first)->item;
         const struct message_id *id = message_id(item->message);
-        if (!item->queue) /* what is sent again to one node says nothing */
+        if (id->sequence && !item->queue) /* what is sent again to one node says nothing */
             atomic_store_explicit(&p->confirmed_sequence, id->sequence, memory_order_release);
         ring_item_release(item);
     }

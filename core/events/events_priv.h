@@ -21,6 +21,7 @@ struct events {
     /* atomic */
     atomic_ullong accepted; /* answered OK */
     atomic_ullong refused_schema, refused_full, refused_error;
+    atomic_bool failing;       /* the last commit failed; that was logged */
     atomic_ullong unpublished; /* stored, but the broker's queue was full: streams saw a gap */
 };
 

@@ -223,9 +223,9 @@ static int find_start(struct relay *r, const struct wish *w, uint64_t *ret_after
         rc = storage_event_place(r->storage, &id, &place, err);
     if (rc)
         return rc;
-    bool by_number = w->after > since;
-    *ret_after = by_number ? w->after : since;
-    *ret_lost = by_number && place.oldest > w->after + 1;
+    /* By number, if it knows one: the time of an event says nothing about when it was sent. */
+    *ret_after = w->after ? w->after : since;
+    *ret_lost = w->after && place.oldest > w->after + 1 && place.oldest_us > w->since_us;
     if (*ret_after > r->handed)
         *ret_after = r->handed;
     return 0;

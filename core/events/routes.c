@@ -64,16 +64,17 @@ static void answer_append(struct http_request *r, struct events *e, int rc, stru
     switch (rc) {
     case 0:
         atomic_fetch_add_explicit(&e->accepted, 1, memory_order_relaxed);
+        if (atomic_load_explicit(&e->failing, memory_order_relaxed))
+            atomic_store(&e->failing, false);
         http_respond_ok(r);
-        return;
-    case ERR_AGAIN:
-        atomic_fetch_add(&e->refused_full, 1);
-        error_set(err, ERR_AGAIN, "Event storage is full.");
-        http_respond_error(r, err);
         return;
     default:
         atomic_fetch_add(&e->refused_error, 1);
-        log_cause(LOG_LEVEL_ERROR, logger, err, "an event was not stored: %s", err->message);
+        /* A disk that fails: logged once, and for a client as when it is full. */
+        if (rc != ERR_UNAVAILABLE || !atomic_exchange(&e->failing, true))
+            log_cause(LOG_LEVEL_ERROR, logger, err, "an event was not stored: %s", err->message);
+        if (rc == ERR_UNAVAILABLE)
+            error_set(err, ERR_AGAIN, "Event storage is full.");
         http_respond_error(r, err);
     }
 }

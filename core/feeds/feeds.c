@@ -17,6 +17,7 @@ struct feed {
     struct channel *channel;
     struct broker_subscription *subscription;
     void *tag;
+    int64_t created_us;
     char *id; /* the sorted keys, NUL-separated: the map's key */
     size_t id_len, n_keys;
     /* guarded by owner->lock */
@@ -36,8 +37,8 @@ struct feeds {
     struct feed *idle; /* without streams, to be closed by the thread */
     size_t subscribers;
     uint64_t subscribers_total;
-    int64_t
-        away_until_ms; /* the broker is away: when its streams end; 0: it is there, or for ever */
+    int64_t away_us;       /* when the broker was last lost; 0: never */
+    int64_t away_until_ms; /* when its absence ends the streams; 0: never */
     bool stopping;
 };
 
@@ -110,6 +111,23 @@ static void close_feed(struct feeds *f, struct feed *feed)
     feed_free(feed);
 }
 
+/* Call `each` with the lock held for every feed that takes streams. */
+static void for_each_feed(struct feeds *f, void (*each)(struct feed *feed, void *ctx), void *ctx)
+{
+    pthread_mutex_lock(&f->lock);
+    for (struct map_entry *e = map_next(&f->feeds, NULL); e; e = map_next(&f->feeds, e))
+        each(e->value, ctx);
+    pthread_mutex_unlock(&f->lock);
+}
+
+/* One that came after the outage has missed nothing. */
+static void tell_gap(struct feed *feed, void *ctx)
+{
+    const struct buf *json = ctx;
+    if (!feed->binding && feed->created_us <= feed->owner->away_us)
+        channel_notice(feed->channel, "gap", json->data, json->len);
+}
+
 /* On the broker's dispatcher, in order with the messages. */
 static void on_news(void *ctx, const struct broker_news *news)
 {
@@ -121,12 +139,14 @@ static void on_news(void *ctx, const struct broker_news *news)
         time_format_iso(news->from_us, from);
         time_format_iso(news->to_us, to);
         if (buf_printf(&json, "{\"from\":\"%s\",\"to\":\"%s\",\"count\":null}", from, to) == 0)
-            feeds_notice_where(f, NULL, NULL, "gap", json.data, json.len);
+            for_each_feed(f, tell_gap, &json);
         return;
     }
     bool is_away = news->kind == BROKER_AWAY;
     feeds_notice_where(f, NULL, NULL, NULL, is_away ? away : back, sizeof away - 1);
     pthread_mutex_lock(&f->lock);
+    if (is_away)
+        f->away_us = time_now_us();
     f->away_until_ms = is_away && f->options.reconnect_timeout_ms
                            ? time_monotonic_ms() + f->options.reconnect_timeout_ms
                            : 0;
@@ -232,6 +252,7 @@ static int bind_feed(struct feeds *f, struct buf *id, const struct feed_wish *wi
         return error_set(err, ERR_NOMEM, "out of memory");
     }
     feed->owner = f;
+    feed->created_us = time_now_us();
     feed->tag = wish->tag;
     feed->n_keys = wish->n_keys;
     feed->streams = 1;
@@ -307,15 +328,6 @@ int feeds_stream(struct feeds *f, struct http_request *r, const struct feed_wish
     /* From here on stream_ended() gives the stream back, also when it could not begin. */
     return wish->replay ? stream_resume(r, feed->channel, wish->replay, stream_ended, feed, err)
                         : stream_begin(r, feed->channel, wish->place, stream_ended, feed, err);
-}
-
-/* Call `each` with the lock held for every feed that takes streams. */
-static void for_each_feed(struct feeds *f, void (*each)(struct feed *feed, void *ctx), void *ctx)
-{
-    pthread_mutex_lock(&f->lock);
-    for (struct map_entry *e = map_next(&f->feeds, NULL); e; e = map_next(&f->feeds, e))
-        each(e->value, ctx);
-    pthread_mutex_unlock(&f->lock);
 }
 
 struct selection {

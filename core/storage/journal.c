@@ -292,6 +292,7 @@ static int journal_logs_range(struct storage *st, int64_t start_us, int64_t end_
 const struct storage_ops storage_journal_ops = {
     .name = "mongodb",
     .scheme = "mongodb",
+    .shared = true,
     .open = open_mongodb,
     .stop = journal_stop,
     .close = journal_close,

@@ -229,6 +229,11 @@ int storage_ping(struct storage *st, struct error *err)
     return st->ops->ping(st, err);
 }
 
+bool storage_shared(const struct storage *st)
+{
+    return st->ops->shared;
+}
+
 uint64_t storage_origin(const struct storage *st)
 {
     return st->origin;

@@ -229,6 +229,7 @@ struct storage_stats {
 };
 void storage_get_stats(struct storage *st, struct storage_stats *ret);
 int storage_ping(struct storage *st, struct error *err); /* can it be written and read now? */
+bool storage_shared(const struct storage *st); /* may other processes write documents in it? */
 uint64_t storage_origin(const struct storage *st);
 uint64_t storage_epoch(const struct storage *st); /* raised durably by each storage_open() */
 

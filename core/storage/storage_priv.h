@@ -11,6 +11,7 @@
 struct storage_ops {
     const char *name;
     const char *scheme; /* "sqlite:" */
+    bool shared;        /* with other processes */
     int (*open)(const struct storage_options *options, struct storage **ret, struct error *err);
     void (*stop)(struct storage *st);
     void (*close)(struct storage *st); /* after stop */

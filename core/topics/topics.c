@@ -66,13 +66,14 @@ static int build_topic(const char *key, struct json_object *document, void **ret
 static const struct document_cache_type topic_cache = {
     .collection = STORAGE_TOPICS, .build = build_topic, .ref = ref_topic, .unref = unref_topic};
 
-int topics_new(struct storage *st, struct topics **ret, struct error *err)
+int topics_new(struct storage *st, const struct document_cache_options *cache, struct topics **ret,
+               struct error *err)
 {
     struct topics *t = calloc(1, sizeof *t);
     if (!t)
         return error_set(err, ERR_NOMEM, "out of memory");
     t->storage = st;
-    int rc = document_cache_new(st, &topic_cache, TOPICS_CACHED, &t->cache, err);
+    int rc = document_cache_new(st, &topic_cache, TOPICS_CACHED, cache, &t->cache, err);
     if (rc) {
         free(t);
         return rc;
@@ -87,6 +88,11 @@ void topics_free(struct topics *t)
         return;
     document_cache_free(t->cache);
     free(t);
+}
+
+void topics_recheck(struct topics *t, const char *name)
+{
+    document_cache_recheck(t->cache, name);
 }
 
 int topics_get(struct topics *t, const char *name, struct topic **ret, struct error *err)

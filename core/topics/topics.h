@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+struct document_cache_options;
 struct http_server;
 struct json_object;
 struct json_schema;
@@ -25,7 +26,8 @@ struct topic {
 };
 void topic_unref(struct topic *t);
 
-int topics_new(struct storage *st, struct topics **ret, struct error *err);
+int topics_new(struct storage *st, const struct document_cache_options *cache, struct topics **ret,
+               struct error *err);
 void topics_free(struct topics *t);
 
 /* ERR_NOT_FOUND: "No topics found matching criteria."; *ret is the caller's to unref.  [any] */
@@ -34,6 +36,8 @@ int topics_get(struct topics *t, const char *name, struct topic **ret, struct er
 /* Insert or replace.  ERR_INVALID: bad name or schema.  `user` may be NULL.  [any] */
 int topics_save(struct topics *t, const char *name, struct json_object *schema, const char *user,
                 struct error *err);
+
+void topics_recheck(struct topics *t, const char *name); /* another node saved it.  [any] */
 
 /* 1-200 ASCII letters, digits, '_' and '-': what a new topic may be called. */
 int topic_name_check(const char *name, struct error *err);

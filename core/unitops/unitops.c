@@ -81,15 +81,15 @@ static int build_unitop(const char *key, struct json_object *document, void **re
 static const struct document_cache_type unitop_cache = {
     .collection = STORAGE_UNITOPS, .build = build_unitop, .ref = ref_unitop, .unref = unref_unitop};
 
-int unitops_new(struct storage *st, const struct unitops_sources *sources, struct unitops **ret,
-                struct error *err)
+int unitops_new(struct storage *st, const struct unitops_sources *sources,
+                const struct document_cache_options *cache, struct unitops **ret, struct error *err)
 {
     struct unitops *u = calloc(1, sizeof *u);
     if (!u)
         return error_set(err, ERR_NOMEM, "out of memory");
     u->storage = st;
     u->sources = *sources;
-    int rc = document_cache_new(st, &unitop_cache, UNITOPS_CACHED, &u->cache, err);
+    int rc = document_cache_new(st, &unitop_cache, UNITOPS_CACHED, cache, &u->cache, err);
     if (rc) {
         free(u);
         return rc;
@@ -104,6 +104,11 @@ void unitops_free(struct unitops *u)
         return;
     document_cache_free(u->cache);
     free(u);
+}
+
+void unitops_recheck(struct unitops *u, const char *name)
+{
+    document_cache_recheck(u->cache, name);
 }
 
 int unitops_get(struct unitops *u, const char *name, struct unitop **ret, struct error *err)

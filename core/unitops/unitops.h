@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct document_cache_options;
 struct http_server;
 struct json_object;
 struct storage;
@@ -45,8 +46,10 @@ struct unitops_sources {
     void *ctx;
 };
 
-int unitops_new(struct storage *st, const struct unitops_sources *sources, struct unitops **ret,
+int unitops_new(struct storage *st, const struct unitops_sources *sources,
+                const struct document_cache_options *cache, struct unitops **ret,
                 struct error *err);
+void unitops_recheck(struct unitops *u, const char *name); /* another node saved it.  [any] */
 void unitops_free(struct unitops *u);
 
 /* ERR_NOT_FOUND: "No unitops found matching criteria."; the caller unrefs.  [any] */

@@ -6,6 +6,7 @@ import unittest
 from lib.cluster import Cluster, main
 from lib.server import Server, until
 
+
 class TwoNodes(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -57,6 +58,21 @@ class TwoNodes(unittest.TestCase):
                 gap, event = stream.next(), stream.next()
                 self.assertEqual((gap.name, gap.json()["count"]), ("gap", None))
                 self.assertEqual((event.name, event.json()["payload"]["n"]), (None, 0))
+
+    def test_save_on_one_node_is_seen_by_the_other_at_once(self):
+        for n in range(20):
+            kind = "integer" if n % 2 else "string"
+            schema = {"type": "object", "properties": {"v": {"type": kind}}}
+            self.a.post("/topics/save", {"topic": "saved", "jschema": schema})
+            until(lambda: self.publish_value(self.b, 1 if n % 2 else "1") == 200 and
+                  self.publish_value(self.b, "1" if n % 2 else 1) == 400,
+                  "the new schema, well before a copy counts as old", 2)
+            self.a.save_unitop("saved", {f"cpu{n}": {"source": "host", "metric": "cpu.user"}})
+            until(lambda: list(self.b.get("/unitops/search/saved").json()["data_mapping"]) ==
+                  [f"cpu{n}"], "the new unitop", 2)
+
+    def publish_value(self, node, value):
+        return node.post("/events/publish", {"topic": "saved", "payload": {"v": value}}).status
 
     def test_documents_and_tokens_are_shared(self):
         self.a.save_unitop("shared", {"cpu": {"source": "host", "metric": "cpu.user"}})

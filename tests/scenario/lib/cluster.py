@@ -20,7 +20,8 @@ class Cluster:
         self.services = [self.rabbitmq, self.mongodb, self.memcached]
         self.conf, self.env, self.n_nodes, self.nodes = conf, env or {}, nodes, []
 
-    def start(self):
+    def start(self, a=None, b=None):
+        """`a`, `b`: more of the environment of a node."""
         for service in self.services:
             service.start()
         env = {"RABBITMQ_CONNECTION_URI": self.rabbitmq.uri,
@@ -28,8 +29,10 @@ class Cluster:
                "MEMCACHED_CONNECTION_URI": f"127.0.0.1:{self.memcached.port}",
                "MEMCACHED_TIMEOUT": "1", "EVENTS_FLUSH_INTERVAL": "0.1",
                "EVENTS_INITIAL_BACKOFF": "0.1", "EVENTS_MAX_BACKOFF": "0.5", **self.env}
-        for _ in range(self.n_nodes):
-            self.nodes.append(Server(conf={"sources.yaml": self.conf}, env=env))
+        own = [a or {}, b or {}]
+        for i in range(self.n_nodes):
+            more = own[i] if i < len(own) else {}
+            self.nodes.append(Server(conf={"sources.yaml": self.conf}, env={**env, **more}))
             self.nodes[-1].start()
         self.a, self.b = self.nodes[:2]
         return self
