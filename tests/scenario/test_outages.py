@@ -117,8 +117,16 @@ class Drill(unittest.TestCase):
             self.assertEqual(reply.status, 200, reply)
             payloads = [json.loads(row[4]) for row in reply.csv()[1:]]
             return [(p["publisher"], p["n"]) for p in payloads]
-        until(lambda: set(acknowledged) <= set(stored()), "all events in the database", 60, 0.5)
-        found = stored()
+        found = []
+
+        def is_all_there():
+            found[:] = stored()
+            return set(acknowledged) <= set(found)
+        try:
+            until(is_all_there, "all events", 60, 0.5)
+        except AssertionError:
+            missing = sorted(set(acknowledged) - set(found))
+            self.fail(f"{len(missing)} of {len(acknowledged)} events are not stored: {missing[:20]}")
         self.assertEqual(len(found), len(set(found)), "some are there twice")
 
     def statuses(self, node):
