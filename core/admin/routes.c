@@ -113,6 +113,15 @@ static void storage_metrics(struct storage *st, struct buf *out)
             s.samples_expired);
     counter(out, "hyprxa_storage_damaged", "Damaged rows and chunks that were set aside.",
             s.damaged);
+    gauge(out, "hyprxa_journal_events", "Events that the database does not have yet.",
+          s.journal_events);
+    gauge(out, "hyprxa_journal_bytes", "Bytes that wait for the database or the broker.",
+          s.journal_bytes);
+    gauge(out, "hyprxa_journal_age_seconds", "How long the database has not had all events.",
+          (uint64_t)(s.journal_age_ms / 1000));
+    counter(out, "hyprxa_journal_forwarded", "Events that the database took.", s.journal_forwarded);
+    counter(out, "hyprxa_journal_refused", "Events that the database refused; set aside in a file.",
+            s.journal_refused);
     gauge(out, "hyprxa_storage_samples_queued", "Samples not yet durable.", s.samples_queued);
     gauge(out, "hyprxa_storage_bytes", "Size of the databases on disk.", s.bytes_on_disk);
 }

@@ -126,7 +126,8 @@ int events_info(struct events *e, struct buf *out)
         "\"total_stored\":%llu,\"storage\":{\"created\":\"%s\",\"uptime\":%lld,"
         "\"workers_used\":1,\"worker\":{\"running\":true,\"stopped\":false,\"queue_length\":%llu,"
         "\"pending_batch_length\":0,\"pending_batch_size\":0}},\"dropped\":{\"schema\":%llu,"
-        "\"full\":%llu,\"error\":%llu,\"unpublished\":%llu,\"slow_subscribers\":%llu}}",
+        "\"full\":%llu,\"error\":%llu,\"unpublished\":%llu,\"slow_subscribers\":%llu},"
+        "\"journal\":{\"events\":%llu,\"bytes\":%llu,\"age\":%.3f,\"rate\":%.1f,\"refused\":%llu}}",
         (unsigned long long)(broker.queued + relay.behind),
         (unsigned long long)storage.events_queued, (unsigned long long)broker.published,
         (unsigned long long)storage.events_committed, created, uptime,
@@ -134,7 +135,10 @@ int events_info(struct events *e, struct buf *out)
         (unsigned long long)atomic_load(&e->refused_schema),
         (unsigned long long)atomic_load(&e->refused_full),
         (unsigned long long)atomic_load(&e->refused_error),
-        (unsigned long long)atomic_load(&e->unpublished), (unsigned long long)feeds.dropped);
+        (unsigned long long)atomic_load(&e->unpublished), (unsigned long long)feeds.dropped,
+        (unsigned long long)storage.journal_events, (unsigned long long)storage.journal_bytes,
+        (double)storage.journal_age_ms / 1000, storage.journal_rate,
+        (unsigned long long)storage.journal_refused);
 }
 
 int events_metrics(struct events *e, struct buf *out)

@@ -132,6 +132,9 @@ static void journal_get_stats(struct storage *st, struct storage_stats *ret)
     pthread_mutex_lock(&j->lock);
     ret->samples_queued = j->queued_samples;
     ret->journal_events = j->newest - j->forwarded;
+    ret->journal_forwarded = j->forwarded - j->recovered;
+    ret->journal_age_ms = ret->journal_events ? time_monotonic_ms() - j->events_since_ms : 0;
+    ret->journal_rate = j->rate;
     pthread_mutex_unlock(&j->lock);
 }
 
@@ -218,6 +221,8 @@ static int recover(struct journal *j, struct error *err)
     int rc = sqlite_event_mark(sqlite_of(j->local), JOURNAL_EVENT_OVERHEAD, &j->forwarded,
                                &j->newest, &bytes, err);
     atomic_store(&j->event_bytes, bytes);
+    j->recovered = j->rate_forwarded = j->forwarded;
+    j->events_since_ms = j->rate_ms = time_monotonic_ms();
     j->durable = spool_bytes(j->spool) ? 1 : 0; /* as one block that has not got there */
     j->appended = j->durable;
     return rc;

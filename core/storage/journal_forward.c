@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TEND_MS = 1000, FORGET_MS = 1000 };
+enum { TEND_MS = 1000, FORGET_MS = 1000, RATE_MS = 10000 };
 static const int64_t KEEP_US =
     INT64_C(900) * TIME_US_PER_SECOND; /* events, for streams that resume */
 
@@ -281,11 +281,18 @@ static int forget_events(struct journal *j, struct error *err)
                                           time_now_us() - KEEP_US, err);
 }
 
-/* Bytes of events that the database has and the broker has not, by the events' average. */
-static void measure_held(struct journal *j)
+/* The rate, and the bytes of events that the database has and the broker has not, by the events'
+ * average. */
+static void measure(struct journal *j)
 {
     pthread_mutex_lock(&j->lock);
     uint64_t forwarded = j->forwarded, published = atomic_load(&j->published);
+    int64_t now_ms = time_monotonic_ms();
+    if (now_ms - j->rate_ms >= RATE_MS) {
+        j->rate = (double)(forwarded - j->rate_forwarded) * 1000 / (double)(now_ms - j->rate_ms);
+        j->rate_forwarded = forwarded;
+        j->rate_ms = now_ms;
+    }
     pthread_mutex_unlock(&j->lock);
     uint64_t n = atomic_load(&j->weighed);
     uint64_t average = n ? atomic_load(&j->weight) / n : JOURNAL_EVENT_OVERHEAD;
@@ -314,7 +321,7 @@ static int attempt(struct journal *j, struct error *err)
 static void run_once(struct journal *j)
 {
     struct error err = ERROR_INIT;
-    measure_held(j);
+    measure(j);
     int rc = save_samples(j, &err);
     if (rc) {
         note_attempt(j, rc, &err);

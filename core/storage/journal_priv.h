@@ -40,7 +40,11 @@ struct journal {
     pthread_cond_t changed; /* something became durable or got there, or failed */
     /* guarded by lock */
     uint64_t newest, forwarded; /* numbers of events */
-    int64_t events_since_ms;    /* when the oldest that is not forwarded came */
+    uint64_t recovered;         /* what was forwarded by the last run */
+    double rate;                /* of forwarding, measured once in RATE_MS */
+    uint64_t rate_forwarded;
+    int64_t rate_ms;
+    int64_t events_since_ms; /* when the oldest that is not forwarded came */
     struct sample_block **queue;
     size_t n_queue, cap_queue, queued_samples;
     int64_t queue_since_ms;                /* when the oldest in the queue came */

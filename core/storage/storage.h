@@ -225,7 +225,9 @@ struct storage_stats {
     uint64_t samples_expired; /* dropped by retention */
     uint64_t damaged;         /* chunks and log rows that could not be read */
     /* Of a journal: events and bytes that the database does not have yet; events it refused. */
-    uint64_t journal_events, journal_bytes, journal_refused;
+    uint64_t journal_events, journal_bytes, journal_refused, journal_forwarded;
+    int64_t journal_age_ms; /* of the oldest, about */
+    double journal_rate;    /* events a second that the database took, of the last ten */
 };
 void storage_get_stats(struct storage *st, struct storage_stats *ret);
 int storage_ping(struct storage *st, struct error *err); /* can it be written and read now? */

@@ -19,8 +19,8 @@ PAUSE = 0.005  # between posts of each
 class Storm:
     """Publishers that post numbers as fast as they are answered; `acknowledged`: (publisher, number)."""
 
-    def __init__(self, node, topic, name=""):
-        self.node, self.topic, self.name = node, topic, name
+    def __init__(self, node, topic, name="", pause=PAUSE):
+        self.node, self.topic, self.name, self.pause = node, topic, name, pause
         self.acknowledged = []
         self.refused = 0
         self.next = [0] * PUBLISHERS
@@ -34,7 +34,7 @@ class Storm:
         return self
 
     def _post(self, publisher):
-        while not self.stopping.wait(PAUSE):
+        while not self.stopping.wait(self.pause):
             number = self.next[publisher]
             self.next[publisher] += 1
             try:
@@ -126,7 +126,9 @@ class Drill(unittest.TestCase):
             until(is_all_there, "all events", 60, 0.5)
         except AssertionError:
             missing = sorted(set(acknowledged) - set(found))
-            self.fail(f"{len(missing)} of {len(acknowledged)} events are not stored: {missing[:20]}")
+            journal = self.a.get("/admin/info").json()["info"][0]["journal"]
+            self.fail(f"{len(missing)} of {len(acknowledged)} events are not stored: {missing[:20]}; "
+                      f"the journal of a: {journal}; log: {self.a.log()[-3000:]}")
         self.assertEqual(len(found), len(set(found)), "some are there twice")
 
     def statuses(self, node):
@@ -211,7 +213,7 @@ class Outages(Drill):
     def test_mongodb_paused_for_thirty_seconds_then_killed_delays_and_loses_nothing(self):
         self.topic("database")
         reader = Reader(self.b, "database")
-        storm = Storm(self.a, "database").start()
+        storm = Storm(self.a, "database", pause=0.05).start()  # FerretDB is slow to catch up
         storm.reach(200)
         self.cluster.mongodb.pause()
         time.sleep(30)  # the drill
