@@ -80,7 +80,7 @@ SAMPLES = {**manager("Timeseries"), "source": text, "integration": INTEGRATION, 
            "storage_buffer_size": whole, "storage": STORAGE, "total_published": whole,
            "total_stored": whole}
 # What we add, behind the contract's fields.
-ADDED = {"dropped", "restarts", "abandoned", "stale", "leases"}
+ADDED = {"dropped", "journal", "restarts", "abandoned", "stale", "leases"}
 
 
 class Admin(unittest.TestCase):
