@@ -125,6 +125,7 @@ bool broker_confirmed(struct broker *broker, enum broker_exchange exchange, uint
 struct broker_stats {
     bool connected;
     uint64_t published, delivered, unroutable, queued, dropped;
+    uint64_t malformed; /* from other publishers, and no JSON object: dropped */
     uint64_t subscriptions;
 };
 /* ERR_UNAVAILABLE: no connection to the server, of one exchange or more. */

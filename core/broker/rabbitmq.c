@@ -134,6 +134,7 @@ static void rabbitmq_get_stats(struct broker *broker, enum broker_exchange excha
     ret->connected = atomic_load(&p->connected) && atomic_load(&c->connected);
     ret->published = atomic_load(&p->confirmed);
     ret->dropped += atomic_load(&p->lost);
+    ret->malformed = atomic_load(&c->malformed);
     pthread_mutex_lock(&p->lock);
     ret->queued = ring_length(&p->ring) + atomic_load(&p->unconfirmed);
     pthread_mutex_unlock(&p->lock);

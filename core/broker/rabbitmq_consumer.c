@@ -1,5 +1,6 @@
 #include "broker/rabbitmq_priv.h"
 
+#include "base/json_scan.h"
 #include "base/log.h"
 #include "base/time.h"
 
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_MAX = 255, TOLD_MAX = 4096 };
+enum { KEY_MAX = 255, TOLD_MAX = 4096, BODY_MAX = 128 << 20 };
 /* The fan-out's positions are times here: of a message sent again, and of the subscriptions. */
 static const uint64_t POSITION_LIVE = UINT64_MAX - FANOUT_BATCH;
 
@@ -146,6 +147,21 @@ static uint64_t position_of(const amqp_envelope_t *e)
     return again ? e->message.properties.timestamp : POSITION_LIVE;
 }
 
+/* Anybody may publish to the exchange, and a body goes to streams as it is: it must be a JSON object,
+ * and hold no line break, which would end the event of a stream. */
+static struct message *new_message(struct consumer *c, const struct message_id *id,
+                                   amqp_bytes_t body)
+{
+    buf_clear(&c->body);
+    int rc = json_scan(body.bytes, body.len, JSON_DEPTH_MAX, &c->body, NULL, 0, NULL);
+    if (!rc && c->body.data[0] == '{')
+        return message_new(id, time_now_us(), c->body.data, c->body.len);
+    if (atomic_fetch_add_explicit(&c->malformed, 1, memory_order_relaxed) == 0)
+        log_warning(logger, "%s: a message of %zu bytes is no JSON object; such are dropped",
+                    c->link.name, body.len);
+    return NULL;
+}
+
 static void add_to_batch(struct consumer *c, const amqp_envelope_t *e)
 {
     struct message_id id;
@@ -169,7 +185,7 @@ static void add_to_batch(struct consumer *c, const amqp_envelope_t *e)
     }
     amqp_bytes_t key = position == POSITION_LIVE ? e->routing_key : e->message.properties.type;
     struct ring_item *item = &c->batch[c->n_batch];
-    item->message = message_new(&id, time_now_us(), e->message.body.bytes, e->message.body.len);
+    item->message = new_message(c, &id, e->message.body);
     item->key = strndup(key.bytes, key.len);
     if (item->message && item->key)
         c->n_batch++;
@@ -402,6 +418,7 @@ int consumer_start(struct consumer *c, const struct rabbitmq_uri *uri,
     lock_init(&c->lock);
     cond_init(&c->changed);
     map_init(&c->bindings);
+    buf_init(&c->body, BODY_MAX);
     map_init(&c->marks);
     rc = thread_start(&c->thread, events ? "amqp-events-in" : "amqp-series-in", run_consumer, c,
                       err);
@@ -508,6 +525,7 @@ void consumer_stop(struct consumer *c)
 void consumer_release(struct consumer *c)
 {
     map_release(&c->bindings, free);
+    buf_release(&c->body);
     map_release(&c->marks, free);
     pthread_cond_destroy(&c->changed);
     pthread_mutex_destroy(&c->lock);

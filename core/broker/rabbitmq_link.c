@@ -22,6 +22,9 @@ enum {
     FRAME_MAX = 131072,
 };
 
+/* Debian's bundle, where the URI names none. */
+#define SYSTEM_CA_FILE "/etc/ssl/certs/ca-certificates.crt"
+
 static const char logger[] = "hyprxa.broker";
 
 /* --- the URI --- */
@@ -43,7 +46,10 @@ static int parse_option(struct rabbitmq_uri *uri, const char *name, const char *
     } else if (strcmp(name, "keyfile") == 0) {
         uri->key_file = value;
     } else if (strcmp(name, "no_verify_ssl") == 0) {
-        uri->verify = strcmp(value, "1") != 0 && strcmp(value, "true") != 0;
+        bool yes = strcmp(value, "1") == 0 || strcmp(value, "true") == 0;
+        if (!yes && strcmp(value, "0") != 0 && strcmp(value, "false") != 0)
+            return error_set(err, ERR_INVALID, "the broker's 'no_verify_ssl' is 0 or 1");
+        uri->verify = !yes;
     } else {
         return error_set(err, ERR_INVALID, "the broker's URI has an unknown option '%s'", name);
     }
@@ -185,6 +191,35 @@ void link_release(struct link *l)
     pthread_mutex_destroy(&l->lock);
 }
 
+static const char *ca_file(const struct rabbitmq_uri *u)
+{
+    return u->ca_file ? u->ca_file : SYSTEM_CA_FILE;
+}
+
+static int set_certificates(amqp_socket_t *s, const struct rabbitmq_uri *u, struct error *err)
+{
+    if (u->verify && amqp_ssl_socket_set_cacert(s, ca_file(u)) != AMQP_STATUS_OK)
+        return error_set(err, ERR_UNAVAILABLE, "cannot read the authorities of 'cafile', '%s'",
+                         ca_file(u));
+    if (u->cert_file && amqp_ssl_socket_set_key(s, u->cert_file, u->key_file) != AMQP_STATUS_OK)
+        return error_set(err, ERR_UNAVAILABLE, "cannot read 'certfile', '%s', with 'keyfile', '%s'",
+                         u->cert_file, u->key_file);
+    return 0;
+}
+
+/* What the library's words leave open. */
+static int check_connected(const struct rabbitmq_uri *u, int status, struct error *err)
+{
+    if (status == AMQP_STATUS_SSL_PEER_VERIFY_FAILED)
+        return error_set(err, ERR_UNAVAILABLE,
+                         "no authority of 'cafile', '%s', vouches for the server's certificate",
+                         ca_file(u));
+    if (status == AMQP_STATUS_SSL_HOSTNAME_VERIFY_FAILED)
+        return error_set(err, ERR_UNAVAILABLE, "the server's certificate is not of the host '%s'",
+                         u->host);
+    return link_status(status, "connecting", err);
+}
+
 /* A socket of the library, connected; the connection owns it. */
 static int open_socket(struct link *l, amqp_connection_state_t conn, struct error *err)
 {
@@ -195,17 +230,12 @@ static int open_socket(struct link *l, amqp_connection_state_t conn, struct erro
     if (u->tls) {
         amqp_ssl_socket_set_verify_peer(s, u->verify);
         amqp_ssl_socket_set_verify_hostname(s, u->verify);
-        int rc = u->ca_file ? link_status(amqp_ssl_socket_set_cacert(s, u->ca_file),
-                                          "reading its 'cafile'", err)
-                            : 0;
-        if (!rc && u->cert_file)
-            rc = link_status(amqp_ssl_socket_set_key(s, u->cert_file, u->key_file),
-                             "reading its 'certfile' and 'keyfile'", err);
+        int rc = set_certificates(s, u, err);
         if (rc)
             return rc;
     }
     struct timeval timeout = {.tv_sec = CONNECT_TIMEOUT_S};
-    return link_status(amqp_socket_open_noblock(s, u->host, u->port, &timeout), "connecting", err);
+    return check_connected(u, amqp_socket_open_noblock(s, u->host, u->port, &timeout), err);
 }
 
 static int log_in(const struct rabbitmq_uri *u, amqp_connection_state_t conn, struct error *err)

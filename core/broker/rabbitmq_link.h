@@ -15,7 +15,8 @@
 enum { LINK_CHANNEL = 1 };
 
 /* Where the server is.  From amqp(s)://user:password@host:port/vhost?heartbeat=60, for amqps also
- * &cafile=FILE&certfile=FILE&keyfile=FILE&no_verify_ssl=1.  An empty vhost, or "/", is "/". */
+ * &cafile=FILE&certfile=FILE&keyfile=FILE&no_verify_ssl=1; without a cafile the system's authorities are
+ * trusted.  An empty vhost, or "/", is "/". */
 struct rabbitmq_uri {
     char *text; /* what the members below point into */
     char *query;

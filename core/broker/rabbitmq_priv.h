@@ -7,6 +7,7 @@
 #ifndef HYPRXA_BROKER_RABBITMQ_PRIV_H
 #define HYPRXA_BROKER_RABBITMQ_PRIV_H
 
+#include "base/buf.h"
 #include "base/map.h"
 #include "base/thread.h"
 #include "broker/broker_priv.h"
@@ -110,6 +111,7 @@ struct consumer {
     char queue[64];
     struct ring_item batch[FANOUT_BATCH];
     size_t n_batch;
+    struct buf body; /* of the message at hand, compact */
     uint64_t position;
     struct map marks; /* the origin's 8 bytes -> struct origin_mark */
     bool drained;     /* the marker came back */
@@ -123,6 +125,7 @@ struct consumer {
 
     /* atomic */
     atomic_bool connected;
+    atomic_ullong malformed;
     atomic_ullong duplicates, suspended;
 };
 

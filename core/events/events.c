@@ -126,8 +126,9 @@ int events_info(struct events *e, struct buf *out)
         "\"total_stored\":%llu,\"storage\":{\"created\":\"%s\",\"uptime\":%lld,"
         "\"workers_used\":1,\"worker\":{\"running\":true,\"stopped\":false,\"queue_length\":%llu,"
         "\"pending_batch_length\":0,\"pending_batch_size\":0}},\"dropped\":{\"schema\":%llu,"
-        "\"full\":%llu,\"error\":%llu,\"unpublished\":%llu,\"slow_subscribers\":%llu},"
-        "\"journal\":{\"events\":%llu,\"bytes\":%llu,\"age\":%.3f,\"rate\":%.1f,\"refused\":%llu}}",
+        "\"full\":%llu,\"error\":%llu,\"unpublished\":%llu,\"malformed\":%llu,\"slow_subscribers\":"
+        "%llu},\"journal\":{\"events\":%llu,\"bytes\":%llu,\"age\":%.3f,\"rate\":%.1f,"
+        "\"refused\":%llu}}",
         (unsigned long long)(broker.queued + relay.behind),
         (unsigned long long)storage.events_queued, (unsigned long long)broker.published,
         (unsigned long long)storage.events_committed, created, uptime,
@@ -135,17 +136,19 @@ int events_info(struct events *e, struct buf *out)
         (unsigned long long)atomic_load(&e->refused_schema),
         (unsigned long long)atomic_load(&e->refused_full),
         (unsigned long long)atomic_load(&e->refused_error),
-        (unsigned long long)atomic_load(&e->unpublished), (unsigned long long)feeds.dropped,
-        (unsigned long long)storage.journal_events, (unsigned long long)storage.journal_bytes,
-        (double)storage.journal_age_ms / 1000, storage.journal_rate,
-        (unsigned long long)storage.journal_refused);
+        (unsigned long long)atomic_load(&e->unpublished), (unsigned long long)broker.malformed,
+        (unsigned long long)feeds.dropped, (unsigned long long)storage.journal_events,
+        (unsigned long long)storage.journal_bytes, (double)storage.journal_age_ms / 1000,
+        storage.journal_rate, (unsigned long long)storage.journal_refused);
 }
 
 int events_metrics(struct events *e, struct buf *out)
 {
     struct feeds_stats feeds;
+    struct broker_stats broker;
     struct relay_stats relay;
     feeds_get_stats(e->feeds, &feeds);
+    broker_get_stats(e->options.broker, BROKER_EVENTS, &broker);
     relay_get_stats(e->relay, &relay);
     buf_printf(out,
                "# TYPE hyprxa_events_accepted counter\n"
@@ -165,6 +168,9 @@ int events_metrics(struct events *e, struct buf *out)
         "# TYPE hyprxa_events_unpublished counter\n"
         "# HELP hyprxa_events_unpublished Events stored whose live delivery was dropped.\n"
         "hyprxa_events_unpublished_total %llu\n"
+        "# TYPE hyprxa_events_malformed counter\n"
+        "# HELP hyprxa_events_malformed Messages on the broker that are no JSON object; dropped.\n"
+        "hyprxa_events_malformed_total %llu\n"
         "# TYPE hyprxa_events_relayed counter\n"
         "# HELP hyprxa_events_relayed Events read back from storage for the broker.\n"
         "hyprxa_events_relayed_total %llu\n"
@@ -177,6 +183,7 @@ int events_metrics(struct events *e, struct buf *out)
         "# TYPE hyprxa_events_subscribers gauge\n"
         "# HELP hyprxa_events_subscribers Live event streams.\n"
         "hyprxa_events_subscribers %zu\n",
-        (unsigned long long)atomic_load(&e->unpublished), (unsigned long long)relay.relayed,
-        (unsigned long long)relay.resent, (unsigned long long)relay.behind, feeds.subscribers);
+        (unsigned long long)atomic_load(&e->unpublished), (unsigned long long)broker.malformed,
+        (unsigned long long)relay.relayed, (unsigned long long)relay.resent,
+        (unsigned long long)relay.behind, feeds.subscribers);
 }

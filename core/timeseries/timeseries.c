@@ -489,7 +489,9 @@ int timeseries_metrics(struct timeseries *ts, struct buf *out)
     write_cluster_metrics(ts, out);
     struct feeds_stats feeds;
     struct replay_index_stats index;
+    struct broker_stats broker;
     feeds_get_stats(ts->feeds, &feeds);
+    broker_get_stats(ts->options.broker, BROKER_TIMESERIES, &broker);
     replay_index_get_stats(ts->index, &index);
     buf_printf(
         out,
@@ -509,6 +511,10 @@ int timeseries_metrics(struct timeseries *ts, struct buf *out)
     return buf_printf(out,
                       "# TYPE hyprxa_timeseries_subscribers gauge\n"
                       "# HELP hyprxa_timeseries_subscribers Live timeseries streams.\n"
-                      "hyprxa_timeseries_subscribers %zu\n",
-                      feeds.subscribers);
+                      "hyprxa_timeseries_subscribers %zu\n"
+                      "# TYPE hyprxa_timeseries_malformed counter\n"
+                      "# HELP hyprxa_timeseries_malformed Messages on the broker that are no JSON "
+                      "object; dropped.\n"
+                      "hyprxa_timeseries_malformed_total %llu\n",
+                      feeds.subscribers, (unsigned long long)broker.malformed);
 }

@@ -44,6 +44,30 @@ def program(*names):
     return None
 
 
+class Certificates:
+    """A certificate authority of its own, in `folder`, and what it signed: one for `localhost`."""
+
+    def __init__(self, folder, host="localhost"):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(exist_ok=True)
+        self.ca, self.certificate, self.key = (self.folder / name for name in
+                                               ("ca.pem", "certificate.pem", "key.pem"))
+        if not program("openssl"):
+            raise Missing("openssl is not installed (apt-get install openssl)")
+        self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                      "/CN=hyprxa test CA", "-keyout", "ca.key", "-out", self.ca)
+        self._openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={host}", "-keyout",
+                      self.key, "-out", "request.pem")
+        (self.folder / "extensions").write_text(f"subjectAltName=DNS:{host}\n")
+        self._openssl("x509", "-req", "-in", "request.pem", "-CA", self.ca, "-CAkey", "ca.key",
+                      "-CAcreateserial", "-days", "2", "-extfile", "extensions", "-out",
+                      self.certificate)
+
+    def _openssl(self, *arguments):
+        subprocess.run(["openssl", *(str(a) for a in arguments)], cwd=self.folder, check=True,
+                       capture_output=True, timeout=60)
+
+
 class Service:
     """What the three have in common."""
 
@@ -179,11 +203,30 @@ class RabbitMQ(Service):
 
     name = "rabbitmq"
     variable = "RABBITMQ_TEST_URI"
-    n_ports = 3  # AMQP, epmd, Erlang's distribution
+    n_ports = 4  # AMQP, epmd, Erlang's distribution, AMQP over TLS
+
+    def __init__(self, certificates=None, ask_clients=False):
+        """`certificates`: listen for TLS, too; `ask_clients`: it takes only clients of the same CA."""
+        super().__init__()
+        self.certificates, self.ask_clients = certificates, ask_clients
 
     @property
     def uri(self):
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    @property
+    def tls_uri(self):
+        return f"amqps://guest:guest@localhost:{self.ports[3]}/"
+
+    def tls_configuration(self):
+        if not self.certificates:
+            return ""
+        return (f"listeners.ssl.1 = 127.0.0.1:{self.ports[3]}\n"
+                f"ssl_options.cacertfile = {self.certificates.ca}\n"
+                f"ssl_options.certfile = {self.certificates.certificate}\n"
+                f"ssl_options.keyfile = {self.certificates.key}\n"
+                f"ssl_options.verify = {'verify_peer' if self.ask_clients else 'verify_none'}\n"
+                f"ssl_options.fail_if_no_peer_cert = {str(self.ask_clients).lower()}\n")
 
     def command(self):
         path = program("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -194,7 +237,7 @@ class RabbitMQ(Service):
             f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
             "loopback_users.guest = true\n"
             "log.console = true\nlog.console.level = warning\nlog.file = false\n"
-            "disk_free_limit.absolute = 50MB\n")
+            "disk_free_limit.absolute = 50MB\n" + self.tls_configuration())
         return [path]
 
     def environment(self):
