@@ -110,7 +110,8 @@ static void *publish(void *arg)
     amqp_confirm_select(c, 1);
     need_reply(c, "asking for confirms");
     char body[BODY_BYTES] = {0};
-    amqp_basic_properties_t p = {._flags = AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG,
+    amqp_basic_properties_t p = {._flags =
+                                     AMQP_BASIC_DELIVERY_MODE_FLAG | AMQP_BASIC_MESSAGE_ID_FLAG,
                                  .delivery_mode = AMQP_DELIVERY_NONPERSISTENT,
                                  .message_id = amqp_cstring_bytes("0123456789abcdef:1:12345678")};
     pthread_barrier_wait(&run.begin);
@@ -197,8 +198,8 @@ int main(int argc, char **argv)
     pthread_barrier_init(&run.begin, NULL, (unsigned)(run.publishers + run.consumers + 1));
     for (int i = 0; i < run.consumers; i++) {
         consumers[i].latencies = calloc(BUCKETS, sizeof *consumers[i].latencies);
-        need(consumers[i].latencies && !pthread_create(&consumers[i].thread, NULL, consume,
-                                                       &consumers[i]),
+        need(consumers[i].latencies &&
+                 !pthread_create(&consumers[i].thread, NULL, consume, &consumers[i]),
              "starting a thread");
     }
     for (int i = 0; i < run.publishers; i++)
@@ -213,8 +214,8 @@ int main(int argc, char **argv)
             last_ns = consumers[i].last_ns;
     }
     printf("{\"per_s\": %.1f, \"p50_ms\": %.2f, \"p99_ms\": %.2f}\n",
-           (double)run.messages * 1e9 / (double)(last_ns - begun_ns),
-           percentile_ms(consumers, 0.5), percentile_ms(consumers, 0.99));
+           (double)run.messages * 1e9 / (double)(last_ns - begun_ns), percentile_ms(consumers, 0.5),
+           percentile_ms(consumers, 0.99));
     for (int i = 0; i < run.consumers; i++)
         free(consumers[i].latencies);
     return 0;

@@ -35,12 +35,11 @@ static void make_index(mongoc_client_t *client)
 {
     bson_error_t e;
     mongoc_database_t *db = mongoc_client_get_database(client, "bench");
-    bson_t *command =
-        BCON_NEW("createIndexes", BCON_UTF8("bare"), "indexes", "[", "{", "key", "{", "timestamp",
-                 BCON_INT32(1), "subscription", BCON_INT32(1), "source", BCON_INT32(1), "}", "name",
-                 BCON_UTF8("timestamp_1_subscription_1_source_1"), "unique", BCON_BOOL(true), "}",
-                 "{", "key", "{", "expire", BCON_INT32(1), "}", "name", BCON_UTF8("expire_1"), "}",
-                 "]");
+    bson_t *command = BCON_NEW(
+        "createIndexes", BCON_UTF8("bare"), "indexes", "[", "{", "key", "{", "timestamp",
+        BCON_INT32(1), "subscription", BCON_INT32(1), "source", BCON_INT32(1), "}", "name",
+        BCON_UTF8("timestamp_1_subscription_1_source_1"), "unique", BCON_BOOL(true), "}", "{",
+        "key", "{", "expire", BCON_INT32(1), "}", "name", BCON_UTF8("expire_1"), "}", "]");
     need(mongoc_database_write_command_with_opts(db, command, NULL, NULL, &e), "making the index",
          &e);
     bson_destroy(command);
@@ -62,7 +61,8 @@ static void insert_bulk(mongoc_collection_t *collection, long begin, long n)
 {
     bson_error_t e;
     bson_t *opts = BCON_NEW("ordered", BCON_BOOL(false));
-    mongoc_bulk_operation_t *bulk = mongoc_collection_create_bulk_operation_with_opts(collection, opts);
+    mongoc_bulk_operation_t *bulk =
+        mongoc_collection_create_bulk_operation_with_opts(collection, opts);
     for (long i = begin; i < begin + n; i++) {
         bson_t doc = BSON_INITIALIZER;
         make_sample(&doc, i);

@@ -7,13 +7,15 @@ MongoDB and Memcached of tools/services, with HYPRXA_SUBSCRIPTION_HASH=hyprxa.
 import json
 import sys
 import unittest
+import uuid
 from datetime import datetime, timedelta
 
 import orjson
 from bson.int64 import Int64
 from pymemcache.client.base import Client as MemcacheClient
 
-from original import MINUTE, UUID_HEX, Broker, Database, bind_key, subscription_hash, utc
+from original import (MINUTE, UUID_HEX, Broker, Database, bind_key, subscriber_key,
+                      subscription_hash, utc)
 from lib.server import BUILD, ROOT, Server, until
 
 sys.path.insert(0, str(ROOT / "tools" / "services"))
@@ -160,6 +162,20 @@ class Theirs(Interop):
                 self.assertEqual(orjson.loads(stream.next().text), orjson.loads(orjson.dumps(event)))
                 self.assertEqual(ws.next()["payload"], PAYLOAD)
 
+    def test_samples_are_streamed_while_the_original_reads_the_source(self):
+        subscription = {"source": "replay", "item": "theirs_live"}
+        key = subscription_hash(subscription)
+        self.cache.set(str(key), uuid.uuid4().hex, expire=60)  # its lock
+        self.database.save_unitop("their_live", {"item": subscription}, {})
+        with self.server.stream("/timeseries/their_live/stream") as stream:
+            for n in (1, 2.5, "three"):
+                items = [{"timestamp": datetime.utcnow(), "value": n}]
+                self.broker.publish(Broker.TIMESERIES, f"replay-{key}",
+                                    {"subscription": subscription, "items": items})
+                message = stream.next().json()
+                self.assertEqual(message["subscription"], subscription)
+                self.assertEqual([item["value"] for item in message["items"]], [n])
+
     def test_body_that_is_no_event_harms_nobody(self):
         self.database.save_topic("broken", {})
         with self.server.stream("/events/broken/stream") as stream:
@@ -290,6 +306,8 @@ class Ours(Interop):
                              [["timestamp", "value"]] * len(body["items"]))
             owner = until(lambda: self.cache.get(str(key)), "the lock")
             self.assertTrue(UUID_HEX.fullmatch(owner.decode()), owner)
+            wanted = until(lambda: self.cache.get(subscriber_key(subscription)), "the registration")
+            self.assertTrue(UUID_HEX.fullmatch(wanted.decode()), wanted)
         until(lambda: self.cache.get(str(key)) is None, "the lock released", 30)
 
 
