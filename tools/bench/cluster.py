@@ -67,7 +67,7 @@ class Cluster:
     def throughput(self, servers, broker, seconds):
         """With a stream at each node: events a second from the first request to the last delivery; of
         those that waited for RabbitMQ, from its return to the last delivery; how many these were."""
-        clients = [self.listen(s, 10 ** 9, 3) for s in servers]
+        clients = [self.listen(s, 10 ** 9, 60) for s in servers]
         accepted, delivered = "hyprxa_events_accepted_total", "hyprxa_stream_deliveries_total"
         total = sum(self.counts(servers, accepted))
         before = self.counts(servers, delivered)
