@@ -293,6 +293,19 @@ class CutNetwork(Drill):
         self.assert_stored_once(storm.acknowledged, self.b, "stores")
 
 
+class Copies(Drill):
+    def test_save_that_could_not_be_told_is_seen_within_seconds(self):
+        self.start()
+        self.topic("copies")
+        event = {"topic": "copies", "payload": {"v": 1}}
+        self.assertEqual(self.b.post("/events/publish", event).status, 200)
+        self.cluster.rabbitmq.kill()
+        schema = {"type": "object", "properties": {"v": {"type": "string"}}}
+        self.a.post("/topics/save", {"topic": "copies", "jschema": schema})
+        until(lambda: self.b.post("/events/publish", event).status == 400,
+              "5 s, after which a copy is compared", 15)
+
+
 class ReconnectTimeout(Drill):
     def test_streams_survive_an_outage_up_to_the_timeout_then_end_with_a_reason(self):
         self.start(a={"EVENTS_RECONNECT_TIMEOUT": "2"}, b={"EVENTS_RECONNECT_TIMEOUT": "60"})
