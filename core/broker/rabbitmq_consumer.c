@@ -374,7 +374,8 @@ static void go_away(struct consumer *c, const struct error *err)
     if (atomic_exchange(&c->connected, false)) {
         c->away = true;
         c->away_us = time_now_us();
-        resend_outage(c);
+        if (c->exchange == BROKER_EVENTS) /* nobody has samples stored for us */
+            resend_outage(c);
         consumer_tell(c, &(struct broker_news){.kind = BROKER_AWAY});
     }
     link_failed(&c->link, err);

@@ -191,6 +191,22 @@ class Outages(Drill):
             self.assert_exactly_once(storm.acknowledged, reader)
             reader.close()
 
+    def test_samples_go_on_after_rabbitmq_was_killed_behind_a_gap(self):
+        self.a.save_unitop("machine", {"cpu": {"source": "host", "metric": "cpu.user"}})
+        with self.a.stream("/timeseries/machine/stream") as at_a, \
+                self.b.stream("/timeseries/machine/stream") as at_b:
+            for stream in (at_a, at_b):
+                self.assertIsNone(stream.next().name)
+            self.cluster.rabbitmq.kill()
+            self.cluster.rabbitmq.start()
+            back = time.monotonic()
+            for stream in (at_a, at_b):
+                event = None
+                while not event or event.name or "broker back" not in stream.comments:
+                    event = stream.next(20)
+                self.assertIn("subscription", event.json())
+            self.assertLess(time.monotonic() - back, 10, "samples flow as soon as it is back")
+
     def test_node_that_starts_without_rabbitmq_accepts_events_and_sends_them_later(self):
         self.topic("later")
         self.a.stop()
