@@ -3,8 +3,9 @@
  * There are two ways, and one of them at a time.  Live: a commit hands its messages over itself.
  * Behind: the broker's queue was full, or the last run left something; then commits only note how far
  * they got, and the relay's thread reads back what is stored and hands it over in order, until
- * nothing is left.  A node that missed some is answered in between, so that what is new follows.  How far the broker has confirmed is kept with the storage once a second: after a
- * crash that much may be sent again, and consumers drop it by its id. */
+ * nothing is left.  A node that missed some is answered in between, so that what is new follows.
+ * How far the broker has confirmed is kept with the storage once a second: after a crash that much
+ * may be sent again, and consumers drop it by its id. */
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/time.h"
