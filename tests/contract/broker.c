@@ -80,7 +80,7 @@ static void inbox_sink(void *ctx, struct message *m, uint64_t lost)
     while (box->hold)
         cond_wait_until(&box->changed, &box->lock, INT64_MAX);
     box->holding = false;
-    box->numbers[box->n++] = strtoll(message_body(m).data, NULL, 10);
+    box->numbers[box->n++] = strtoll(message_body(m).data + strlen("{\"n\":"), NULL, 10);
     box->lost += lost;
     pthread_cond_broadcast(&box->changed);
     pthread_mutex_unlock(&box->lock);
@@ -123,11 +123,11 @@ static void inbox_await_holding(struct inbox *box)
     pthread_mutex_unlock(&box->lock);
 }
 
-/* A message whose body is its number. */
+/* A message whose body holds its number: a JSON object, for others are dropped. */
 static struct message *numbered(int64_t number)
 {
     char body[32];
-    int len = snprintf(body, sizeof body, "%lld", (long long)number);
+    int len = snprintf(body, sizeof body, "{\"n\":%lld}", (long long)number);
     return message_new(NULL, number, body, (size_t)len);
 }
 
