@@ -53,7 +53,8 @@ class Logs(unittest.TestCase):
         server = self.run_server()
         id = str(uuid.uuid4())
         server.get("/users/whoami?token=secret", {"X-Request-ID": id})
-        documents = recorded(server, q={"context.correlation_id": id})
+        # A request is logged when it has been answered: perhaps after the next one has come.
+        documents = until(lambda: recorded(server, q={"context.correlation_id": id}), "its log")
         self.assertEqual(len(documents), 1, documents)
         d = documents[0]
         self.assertRegex(d["timestamp"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}$")
